@@ -1,0 +1,53 @@
+# make demo    the main job, on a new database; PHONE=+41791234567 changes the number
+# make test    every test
+# make check   format, lint, types and layers
+# make bench   the speed of a command beside its floor
+# make lock    choose newer dependencies
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := test
+.PHONY: demo test check coverage bench wheel lock clean
+
+demo: $(READY)
+	$(BIN)/humanuser demo $(if $(PHONE),--phone '$(PHONE)')
+
+test: $(READY)
+	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+coverage: $(READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include 'domain/*,projections/*' --fail-under 100
+	$(BIN)/coverage report --skip-covered
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.change_phone
+
+wheel: $(READY)
+	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --no-compile --require-hashes --requirement requirements.lock
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+lock: $(READY)
+	$(PIP) install uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
+		--all-extras --group dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

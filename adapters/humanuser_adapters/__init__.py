@@ -1,0 +1,1 @@
+"""Everything that touches the world: stores, SMS, the API, the command line."""

@@ -1,0 +1,50 @@
+"""Who calls, and whether they may: the answers of ZITADEL's authorization, in its order."""
+
+from __future__ import annotations
+
+import hashlib
+
+from humanuser import LONGEST_TEXT, Authenticator, Caller, is_clean_text
+from humanuser_adapters.api.methods import Method
+from humanuser_adapters.api.service import Call
+from humanuser_adapters.api.status import CallError, Code
+
+_SCHEME = "Bearer "
+
+
+def authenticate(authenticator: Authenticator, authorization: str | None) -> Caller:
+    """The caller whom the ``Authorization`` header proves. Raises ``CallError`` (Unauthenticated)."""
+    if not authorization:
+        raise CallError(Code.UNAUTHENTICATED, "auth header missing")
+    if not authorization.startswith(_SCHEME):
+        raise CallError(Code.UNAUTHENTICATED, "invalid auth header", "AUTH-toLo1")
+    caller = authenticator.authenticate(authorization.removeprefix(_SCHEME))
+    if caller is None:
+        raise CallError(Code.UNAUTHENTICATED, "Errors.Token.Invalid", "AUTH-7fs1e")
+    return caller
+
+
+def authorize(caller: Caller, method: Method, *, organization: str | None, command_key: str | None) -> Call:
+    """The call that *caller* may make of *method*; *organization* is the header's, if there is one.
+
+    Raises ``CallError``: NotFound where the caller has no part in the organization, PermissionDenied where it is too
+    small.
+    """
+    if method.on_oneself:
+        return Call(caller, caller.organization, _command_id(caller, method, command_key))
+    organization = organization or caller.organization
+    permissions = caller.permissions_in(organization)
+    if permissions is None or not is_clean_text(organization):
+        raise CallError(Code.NOT_FOUND, "membership not found", "AUTHZ-cdgFk")
+    if method.permission not in permissions:
+        raise CallError(Code.PERMISSION_DENIED, "No matching permissions found", "AUTH-5mWD2")
+    return Call(caller, organization, _command_id(caller, method, command_key))
+
+
+def _command_id(caller: Caller, method: Method, key: str | None) -> str | None:
+    """The command's id: the same key means another command to another caller, and on another method."""
+    if key is None:
+        return None
+    if not is_clean_text(key):
+        raise CallError(Code.INVALID_ARGUMENT, f"Idempotency-Key must be 1 to {LONGEST_TEXT} printable characters")
+    return hashlib.sha256("\0".join((caller.user_id, method.name, key)).encode()).hexdigest()

@@ -1,0 +1,25 @@
+"""All commands."""
+
+from __future__ import annotations
+
+import typer
+
+from humanuser_adapters.cli import demo, operations, phone, serve, token, user
+
+app = typer.Typer(
+    name="humanuser",
+    help="The phone of a human user: change it, prove it with a code, remove it, and see all that happened.",
+    epilog="Exit codes: 0 done, 1 refused by a rule, 2 wrong usage or settings, 3 the store cannot be used.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command("serve", epilog="Example: humanuser serve --development --sms console")(serve.serve)
+app.command("demo", epilog="Example: humanuser demo --phone +41791234567")(demo.demo)
+app.add_typer(user.app, name="user")
+app.add_typer(phone.app, name="phone")
+app.add_typer(token.app, name="token")
+app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
+app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(operations.rebuild)
+app.command("outbox", epilog="Example: humanuser outbox --json")(operations.outbox)

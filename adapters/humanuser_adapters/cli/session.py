@@ -1,0 +1,147 @@
+"""What all commands share: how the application is opened, and how answers and errors are shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from humanuser import By, CodeUnreadable, Details, DomainError, SmsSender, StoreError
+from humanuser_adapters.application import Application
+from humanuser_adapters.settings import Settings, SmsChoice
+from humanuser_adapters.sms import ConsoleSms, FileSms
+from humanuser_adapters.vault import AesGcmVault, Keys
+
+WIDTH = 150
+"""Of what goes into a pipe, where nobody can see how wide the screen is."""
+
+out = Console(width=None if sys.stdout.isatty() else WIDTH)
+err = Console(stderr=True)
+
+BY = By("cli")
+"""Who is recorded as having asked."""
+
+
+class Exit(IntEnum):
+    """What the exit codes mean."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    UNAVAILABLE = 3
+
+
+DatabaseOption = Annotated[
+    Path | None,
+    typer.Option("--database", "-d", help="The SQLite file.", envvar="HUMANUSER_DATABASE", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
+
+
+def fail(exit_code: Exit, message: str) -> NoReturn:
+    """Say why on stderr and end."""
+    err.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(exit_code)
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings of the environment, but for what is *given* on the command line (and not None)."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        fail(Exit.USAGE, "; ".join(problems))
+
+
+@contextmanager
+def opened(settings: Settings, *, make: bool = False) -> Iterator[Application]:
+    """The application on the database of *settings*; it is made if *make*. Errors end the command."""
+    if not make and not settings.database.exists():
+        fail(Exit.UNAVAILABLE, f"there is no database {settings.database}; name one with --database")
+    with errors_told(), _application(settings) as application:
+        yield application
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Errors of the application as messages and exit codes."""
+    try:
+        yield
+    except DomainError as refusal:
+        fail(Exit.REFUSED, str(refusal))
+    except (StoreError, CodeUnreadable) as error:
+        fail(Exit.UNAVAILABLE, str(error))
+    except (ValueError, OSError) as error:
+        fail(Exit.USAGE, str(error))
+
+
+def show_details(details: Details, *, as_json: bool, **more: str) -> None:
+    """What a command answered."""
+    answer = {
+        **more,
+        "sequence": details.sequence,
+        "creationDate": details.creation_date.isoformat(),
+        "changeDate": details.change_date.isoformat(),
+        "resourceOwner": details.resource_owner,
+    }
+    show(answer, as_json=as_json)
+
+
+def show(answer: dict[str, Any], *, as_json: bool) -> None:
+    """An answer of names and values."""
+    if as_json:
+        show_json(answer)
+    else:
+        width = max(map(len, answer))
+        for name, value in answer.items():
+            out.print(f"{name:<{width}}  {_escaped(str(value))}", highlight=False, soft_wrap=True)
+
+
+def show_json(answer: object) -> None:
+    """An answer for programs: one line."""
+    typer.echo(json.dumps(answer))
+
+
+def _application(settings: Settings) -> Application:
+    return Application(
+        settings.database,
+        AesGcmVault(_keys(settings)),
+        sender=_sender(settings),
+        policy=settings.read_policy(),
+        instance_id=settings.instance_id,
+        sms_workers=settings.sms_workers,
+        sms_lease=timedelta(seconds=settings.sms_lease_seconds),
+    )
+
+
+def _sender(settings: Settings) -> SmsSender | None:
+    match settings.sms:
+        case SmsChoice.NONE:
+            return None
+        case SmsChoice.CONSOLE:
+            return ConsoleSms()
+        case SmsChoice.FILE:
+            return FileSms(settings.sms_file)
+
+
+def _keys(settings: Settings) -> Keys:
+    if settings.code_keys is not None:
+        return Keys.parse(settings.code_keys.get_secret_value())
+    return Keys.of_file(settings.code_key_file or settings.database.with_name(f"{settings.database.name}.keys"))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,86 @@
+"""What every recorder of ours can do, beyond what the library asks of one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent
+
+DEFAULT_INSTANCE = "default"
+DEFAULT_AGGREGATE_TYPE = "aggregate"
+"""The type of aggregates whose application does not name one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What the events of one command have in common."""
+
+    instance_id: str = DEFAULT_INSTANCE
+    aggregate_type: str = DEFAULT_AGGREGATE_TYPE
+    created_at: datetime | None = None
+    """None: the time of storing."""
+    creator: str = ""
+    owner: str = ""
+    revision: int = 1
+    command_id: str | None = None
+
+
+class Row(NamedTuple):
+    """An event as it is stored."""
+
+    position: int
+    instance_id: str
+    aggregate_id: str
+    sequence: int
+    event_type: str
+    revision: int
+    created_at: str
+    creator: str
+    owner: str
+    payload: str | bytes | None
+
+
+class EventRecorder(ApplicationRecorder):
+    """A recorder of the library whose rows carry ZITADEL's columns.
+
+    To an application of the library it shows the events of one instance and one aggregate type.
+    """
+
+    @abstractmethod
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        envelope: Envelope | None = None,
+        after: int | None = None,
+        **kwargs: Any,
+    ) -> Sequence[int] | None:
+        """Store the events, all or none, and give their positions.
+
+        *after*, if given, is the sequence at which the aggregate's history must end. Raises the library's
+        ``IntegrityError`` if it does not, or if a sequence or command id is there already.
+        """
+
+    @abstractmethod
+    def select_stream(self, instance_id: str, aggregate_type: str, aggregate_id: str) -> Sequence[Row]:
+        """The history of one aggregate, in order."""
+
+    @abstractmethod
+    def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
+        """The next events of all aggregates of a type, in position order."""
+
+    @abstractmethod
+    def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
+        """What one command stored, in order."""
+
+    @abstractmethod
+    def head(self) -> int:
+        """The position of the last event of all instances and types; 0 if there is none."""
+
+
+class TrackingEventRecorder(EventRecorder, ProcessRecorder):
+    """An ``EventRecorder`` that also tracks how far another application was followed."""

@@ -1,0 +1,107 @@
+"""The histories of users, kept by a recorder of the ``eventsourcing`` library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from eventsourcing.persistence import IntegrityError, StoredEvent
+
+from humanuser import CommandIdReused, Event, Recorded, SequenceConflict, UnreadableEvent
+from humanuser_adapters.event_store.event_json import event_of, payload_of
+from humanuser_adapters.event_store.recorder import Envelope, EventRecorder, Row
+
+AGGREGATE_TYPE = "user"
+REVISION = 2
+"""The version of ZITADEL's user aggregate."""
+
+
+class UserEventStore:
+    """Stores users' events through any ``EventRecorder``."""
+
+    def __init__(self, recorder: EventRecorder) -> None:
+        self._recorder = recorder
+
+    def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:
+        return _recorded(self._recorder.select_stream(instance_id, AGGREGATE_TYPE, user_id))
+
+    def append(
+        self,
+        instance_id: str,
+        user_id: str,
+        events: Sequence[Event],
+        *,
+        after: int,
+        created_at: datetime,
+        creator: str,
+        resource_owner: str,
+        command_id: str | None = None,
+    ) -> Sequence[Recorded]:
+        created_at = created_at.astimezone(UTC)
+        envelope = Envelope(
+            instance_id=instance_id,
+            aggregate_type=AGGREGATE_TYPE,
+            created_at=created_at,
+            creator=creator,
+            owner=resource_owner,
+            revision=REVISION,
+            command_id=command_id,
+        )
+        stored = [
+            StoredEvent(user_id, sequence, event.type, payload_of(event))
+            for sequence, event in enumerate(events, after + 1)
+        ]
+        try:
+            positions = self._recorder.insert_events(stored, envelope=envelope, after=after) or ()
+        except IntegrityError as error:
+            if command_id is not None and (earlier := self.find_command(instance_id, user_id, command_id)):
+                return earlier
+            raise SequenceConflict(str(error)) from error
+        return [
+            Recorded(
+                instance_id=instance_id,
+                user_id=user_id,
+                sequence=sequence,
+                created_at=created_at,
+                creator=creator,
+                resource_owner=resource_owner,
+                event=event,
+                revision=REVISION,
+                position=position,
+            )
+            for sequence, (event, position) in enumerate(zip(events, positions, strict=True), after + 1)
+        ]
+
+    def find_command(self, instance_id: str, user_id: str, command_id: str) -> Sequence[Recorded]:
+        recorded = _recorded(self._recorder.select_command(instance_id, command_id))
+        if recorded and recorded[0].user_id != user_id:
+            raise CommandIdReused(recorded[0].user_id)
+        return recorded
+
+    def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        return _recorded(self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit))
+
+    def head(self) -> int:
+        return self._recorder.head()
+
+
+def _recorded(rows: Iterable[Row]) -> list[Recorded]:
+    return [_one_recorded(row) for row in rows]
+
+
+def _one_recorded(row: Row) -> Recorded:
+    position, instance_id, user_id, sequence, event_type, revision, created_at, creator, owner, payload = row
+    try:
+        return Recorded(
+            instance_id=instance_id,
+            user_id=user_id,
+            sequence=sequence,
+            created_at=datetime.fromisoformat(created_at),
+            creator=creator,
+            resource_owner=owner,
+            event=event_of(event_type, payload),
+            revision=revision,
+            position=position,
+        )
+    except (TypeError, ValueError) as error:
+        raise UnreadableEvent(position, str(error)) from error

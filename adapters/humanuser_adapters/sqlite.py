@@ -1,0 +1,195 @@
+"""One SQLite file: durable writes one at a time, reads beside them, and a bell that rings when anybody wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from humanuser import StoreUnavailable
+
+POLL_SECONDS = 0.005
+"""How often writes of other processes are looked for; a look takes microseconds."""
+
+_SCHEMA_VERSIONS = """
+    CREATE TABLE IF NOT EXISTS humanuser_schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)
+"""
+
+
+class Database:
+    """A SQLite database that several threads and processes use at once.
+
+    What is written is on disk when ``write`` ends (WAL, ``synchronous=FULL``). Raises ``StoreUnavailable`` where the
+    file cannot be opened, written (full disk, read-only) or had within *patience*.
+    """
+
+    def __init__(self, path: Path | str, *, patience: timedelta = timedelta(seconds=5)) -> None:
+        if str(path) == ":memory:" or not str(path):
+            raise ValueError("a database needs a file, because several connections share it")
+        self.path = Path(path)
+        self._patience = patience
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._turn_to_write = threading.Lock()
+        self._bell = _Bell(self)
+        with _translated():
+            with contextlib.suppress(FileExistsError):  # people's numbers: for the owner's eyes only
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            self._writer = self.connect()
+            self._switch_to_wal()
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection of its own, for whoever closes it."""
+        connection = sqlite3.connect(
+            self.path, timeout=self._patience.total_seconds(), isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read from."""
+        with _translated():
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self.connect()
+            try:
+                yield connection
+            finally:
+                self._readers.append(connection)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer runs beside; stored when the block ends, undone when it raises.
+
+        A block must not open another one.
+        """
+        if not self._turn_to_write.acquire(timeout=self._patience.total_seconds()):
+            raise StoreUnavailable("the database is busy")
+        try:
+            with _translated():
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._writer
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):  # a failed COMMIT may have ended the transaction
+                        self._writer.execute("ROLLBACK")
+                    raise
+        finally:
+            self._turn_to_write.release()
+        self._bell.ring()
+
+    def migrate(self, component: str, scripts: Sequence[Sequence[str]]) -> None:
+        """Bring the tables of *component* to the newest version: every script it has not seen, once, all or nothing."""
+        with self.read() as connection, contextlib.suppress(sqlite3.OperationalError):
+            if _version(connection, component) == len(scripts):
+                return
+        with self.write() as connection:
+            connection.execute(_SCHEMA_VERSIONS)
+            version = _version(connection, component)
+            if version > len(scripts):
+                raise StoreUnavailable(f"{self.path} was written by a newer release: {component} is at {version}")
+            for statement in (statement for script in scripts[version:] for statement in script):
+                connection.execute(statement)
+            connection.execute("REPLACE INTO humanuser_schema_versions VALUES (?, ?)", (component, len(scripts)))
+
+    def listen(self, event: threading.Event) -> None:
+        """Have *event* set whenever this or another process has written."""
+        self._bell.add(event)
+
+    def unlisten(self, event: threading.Event) -> None:
+        """End what ``listen`` began."""
+        self._bell.remove(event)
+
+    def close(self) -> None:
+        """Close all connections; nobody may be using one."""
+        self._bell.close()
+        while self._readers:
+            self._readers.pop().close()
+        self._writer.close()
+
+    def _switch_to_wal(self) -> None:
+        until = time.monotonic() + self._patience.total_seconds()
+        while True:  # SQLite does not wait for others that switch at the same moment
+            try:
+                self._writer.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+
+class _Bell:
+    """Sets events: at once for writes of this process, within ``POLL_SECONDS`` for those of others."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: frozenset[threading.Event] = frozenset()
+        self._change = threading.Lock()
+        self._closed = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def add(self, event: threading.Event) -> None:
+        with self._change:
+            self._listeners |= {event}
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="humanuser-watch", daemon=True)
+                self._watcher.start()
+
+    def remove(self, event: threading.Event) -> None:
+        with self._change:
+            self._listeners -= {event}
+
+    def ring(self) -> None:
+        for event in self._listeners:
+            event.set()
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._watcher is not None:
+            self._watcher.join()
+
+    def _watch(self) -> None:
+        with contextlib.closing(self._database.connect()) as connection:
+            seen = None
+            while not self._closed.wait(POLL_SECONDS):
+                with contextlib.suppress(sqlite3.OperationalError):  # busy: the next look will tell
+                    version = connection.execute("PRAGMA data_version").fetchone()
+                    if version != seen:
+                        seen = version
+                        self.ring()
+
+
+def text_of_time(moment: datetime) -> str:
+    """A moment as it is stored: UTC with microseconds, so that texts sort as the moments do."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def time_of_text(text: str) -> datetime:
+    """The moment that ``text_of_time`` wrote down."""
+    return datetime.fromisoformat(text)
+
+
+def _version(connection: sqlite3.Connection, component: str) -> int:
+    query = "SELECT version FROM humanuser_schema_versions WHERE component = ?"
+    row = connection.execute(query, (component,)).fetchone()
+    return row[0] if row else 0
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise  # about the rows, which only their owner can explain
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnavailable(str(error)) from error

@@ -1,0 +1,104 @@
+"""Codes sealed with AES-256-GCM. Each seal names its key, so that keys can change, and opens for its owner alone."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from humanuser import CodeFormat, CodeOwner, CodeUnreadable, SealedCode, VerificationCode
+
+ALGORITHM = "AES-256-GCM"
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Keys by their ids; the *current* one seals, all of them open."""
+
+    current: str
+    by_id: Mapping[str, bytes] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.current not in self.by_id:
+            raise ValueError(f"there is no key {self.current!r}")
+        for key_id, key in self.by_id.items():
+            if len(key) != KEY_BYTES:
+                raise ValueError(f"key {key_id!r} has {len(key)} bytes, not {KEY_BYTES}")
+
+    @classmethod
+    def parse(cls, text: str) -> Keys:
+        """The keys in *text*: ``id:base64`` separated by commas, the current one first. Raises ``ValueError``."""
+        pairs = [pair.strip().partition(":") for pair in text.split(",") if pair.strip()]
+        if not pairs:
+            raise ValueError("there is no key")
+        try:
+            by_id = {key_id: base64.b64decode(encoded, validate=True) for key_id, _, encoded in pairs}
+        except binascii.Error:
+            raise ValueError("a key must be written as id:base64") from None
+        return cls(pairs[0][0], by_id)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Keys:
+        """The keys in the file at *path*; if there is none, one is made that only its owner may read."""
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        if not path.exists():
+            text = f"{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n"
+            with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                with contextlib.suppress(FileExistsError):  # another process was first: its key it is
+                    os.link(fresh, path)
+            finally:
+                fresh.unlink()
+        return cls.parse(path.read_text().strip())
+
+
+class AesGcmVault:
+    """Seals and opens codes with ``Keys``."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._current = keys.current
+        self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.by_id.items()}
+
+    def seal(self, code: VerificationCode, owner: CodeOwner) -> SealedCode:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = self._ciphers[self._current].encrypt(nonce, code.characters.encode(), _bound_to(owner))
+        return SealedCode(
+            crypto_type=0,
+            algorithm=ALGORITHM,
+            key_id=self._current,
+            crypted=base64.b64encode(nonce + sealed).decode(),
+        )
+
+    def open(self, sealed: SealedCode, owner: CodeOwner) -> VerificationCode:
+        cipher = self._ciphers.get(sealed.key_id)
+        if sealed.algorithm != ALGORITHM or cipher is None:
+            raise CodeUnreadable(f"there is no key {sealed.key_id!r} for {sealed.algorithm}")
+        try:
+            raw = base64.b64decode(sealed.crypted, validate=True)
+            clear = cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(owner))
+        except (InvalidTag, ValueError):
+            raise CodeUnreadable("the seal is broken, or another user's") from None
+        return VerificationCode(clear.decode())
+
+
+def draw_code(code_format: CodeFormat) -> VerificationCode:
+    """A code from the operating system's random source, every character as likely as every other."""
+    return VerificationCode("".join(secrets.choice(code_format.alphabet) for _ in range(code_format.length)))
+
+
+def _bound_to(owner: CodeOwner) -> bytes:
+    return json.dumps(["phone", owner.instance_id, owner.user_id]).encode()

@@ -1,0 +1,61 @@
+"""Threads that do work whenever the database changed, and go on after a fault."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from humanuser_adapters.sqlite import Database
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT = timedelta(seconds=1)
+"""Even if nothing rings."""
+PAUSE_AFTER_FAULT = timedelta(seconds=1)
+
+
+class Worker:
+    """Does *work* after every change of the database, and when the time is up that *work* itself gave."""
+
+    def __init__(self, name: str, database: Database, work: Callable[[], timedelta | None]) -> None:
+        self.name = name
+        self.fault: str | None = None
+        """Why the last try failed; None if it did not."""
+        self._database = database
+        self._work = work
+        self._rung = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"humanuser-{name}", daemon=True)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it runs and its last try worked."""
+        return self._thread.is_alive() and self.fault is None
+
+    def start(self) -> None:
+        """Begin, with what is there to do already."""
+        self._database.listen(self._rung)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the work at hand finish, and end."""
+        self._stopping.set()
+        self._rung.set()
+        self._thread.join()
+        self._database.unlisten(self._rung)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._rung.clear()
+            try:
+                wait = self._work()
+                self.fault = None
+            except Exception as error:  # whatever it is, the others must go on and an operator must know
+                if self.fault != str(error):
+                    log.exception("%s stopped, will try again", self.name)
+                self.fault = str(error)
+                self._stopping.wait(PAUSE_AFTER_FAULT.total_seconds())
+            else:
+                self._rung.wait(min(LONGEST_WAIT if wait is None else wait, LONGEST_WAIT).total_seconds())

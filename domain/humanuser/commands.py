@@ -1,0 +1,234 @@
+"""What can be asked of a user's phone. Each command reads: parse, load, replay, decide, append, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from humanuser.clean_text import LONGEST_TEXT, is_clean_text
+from humanuser.details import Details
+from humanuser.errors import (
+    CodeEmpty,
+    CodeInvalid,
+    SequenceConflict,
+    TextInvalid,
+    TooMuchContention,
+    UserIdMissing,
+)
+from humanuser.events import (
+    Event,
+    HumanUserAdded,
+    PhoneVerificationCodeAdded,
+    PhoneVerificationCodeSent,
+    PhoneVerificationFailed,
+    PhoneVerified,
+    Recorded,
+)
+from humanuser.human_user import HumanUser
+from humanuser.phone_number import parse_phone_number
+from humanuser.policy import Policy
+from humanuser.ports import Clock, CodeGenerator, CodeVault, EventStore
+from humanuser.verification_code import CodeOwner, VerificationCode
+
+DECISIONS = 5
+"""How often a command decides anew because others changed the user in between."""
+
+Decision = Callable[[HumanUser, datetime], list[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asks, for which organization, and with which request."""
+
+    creator: str
+    """The id of the user or service that asks."""
+    organization: str = ""
+    """Users of other organizations are not found; empty: users of all are."""
+    command_id: str | None = None
+    """Given twice, the second is answered with the first's result and changes nothing."""
+
+
+class Commands:
+    """The commands of one instance (tenant).
+
+    Every one may raise ``StoreUnavailable``, ``UnreadableEvent`` and, when others keep changing the same user,
+    ``TooMuchContention``.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        vault: CodeVault,
+        clock: Clock,
+        generate_code: CodeGenerator,
+        *,
+        policy: Policy | None = None,
+        instance_id: str = "default",
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._generate_code = generate_code
+        self._policy = policy or Policy.recommended()
+        self._instance_id = instance_id
+
+    def add_human_user(
+        self, user_id: str, profile: HumanUserAdded, *, phone: str = "", verified: bool = False, by: By
+    ) -> Details:
+        """Add a user of the organization *by.organization*; *phone*, if given, is what a person typed.
+
+        Raises ``TextInvalid``, ``PhoneInvalid``, ``UserAlreadyExists``.
+        """
+        _require_id(user_id)
+        _require_text("Organization", by.organization)
+        _require_profile(profile)
+        number = parse_phone_number(phone, self._policy.phone) if phone else None
+        profile = profile.model_copy(update={"phone": number})
+
+        def decide(user: HumanUser, _: datetime) -> list[Event]:
+            return user.add(profile, PhoneVerified() if verified else self._new_code(user_id))
+
+        return _details(*self._carry_out(user_id, decide, by))
+
+    def change_phone(self, user_id: str, phone: str, *, verified: bool = False, by: By) -> Details:
+        """Change the number to *phone*, as a person typed it; unless *verified*, a code is to prove it.
+
+        Raises ``PhoneEmpty``, ``PhoneInvalid``, ``UserNotFound``, ``PhoneNotChanged``, ``TooManyFailures``,
+        ``TooManyCodes``.
+        """
+        number = parse_phone_number(phone, self._policy.phone)
+        _require_id(user_id)
+
+        def decide(user: HumanUser, now: datetime) -> list[Event]:
+            if verified:
+                return user.set_verified_phone(number)
+            return user.change_phone(number, self._new_code(user_id), now=now, policy=self._policy)
+
+        return _details(*self._carry_out(user_id, decide, by))
+
+    def verify_phone(self, user_id: str, code: str, *, by: By) -> Details:
+        """Prove the number with *code*. What failed is remembered before it is refused.
+
+        Raises ``UserIdMissing``, ``CodeEmpty``, ``UserNotFound``, ``CodeNotFound``, ``TooManyFailures``,
+        ``CodeUsedUp``, ``CodeInvalid``, and ``CodeUnreadable`` if the vault has not the key.
+        """
+        _require_id(user_id)
+        if not code:
+            raise CodeEmpty
+        given = VerificationCode(code)
+
+        def decide(user: HumanUser, now: datetime) -> list[Event]:
+            return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
+
+        user, recorded = self._carry_out(user_id, decide, by)
+        if isinstance(recorded[-1].event, PhoneVerificationFailed):
+            raise CodeInvalid
+        return _details(user, recorded)
+
+    def add_phone_code(self, user_id: str, *, by: By) -> Details:
+        """Make a new code for the number there is; older codes are worth nothing from now on.
+
+        Raises ``UserIdMissing``, ``UserNotFound``, ``PhoneNotFound``, ``PhoneAlreadyVerified``, ``TooManyFailures``,
+        ``CodeAskedTooSoon``, ``TooManyCodes``.
+        """
+        _require_id(user_id)
+
+        def decide(user: HumanUser, now: datetime) -> list[Event]:
+            return user.add_code(self._new_code(user_id), now=now, policy=self._policy)
+
+        return _details(*self._carry_out(user_id, decide, by))
+
+    def record_code_sent(self, user_id: str, sent: PhoneVerificationCodeSent, *, code_sequence: int, by: By) -> Details:
+        """Record that a provider took the SMS with the code of *code_sequence*.
+
+        Raises ``UserIdMissing``, ``UserNotFound``, ``PhoneNotFound``, ``CodeSuperseded``.
+        """
+        _require_id(user_id)
+
+        def decide(user: HumanUser, _: datetime) -> list[Event]:
+            return user.record_code_sent(sent, code_sequence=code_sequence)
+
+        return _details(*self._carry_out(user_id, decide, by))
+
+    def remove_phone(self, user_id: str, *, by: By) -> Details:
+        """Remove the number.
+
+        Raises ``UserIdMissing``, ``UserNotFound``, ``PhoneNotFound``.
+        """
+        _require_id(user_id)
+
+        def decide(user: HumanUser, _: datetime) -> list[Event]:
+            return user.remove_phone()
+
+        return _details(*self._carry_out(user_id, decide, by))
+
+    def _carry_out(self, user_id: str, decide: Decision, by: By) -> tuple[HumanUser, Sequence[Recorded]]:
+        """The user before the decision, and what was stored because of it."""
+        if by.command_id is not None:
+            _require_text("Command id", by.command_id)
+            if stored := self._store.find_command(self._instance_id, user_id, by.command_id):
+                return self._load(user_id), stored
+        for _ in range(DECISIONS):
+            user = self._load(user_id)
+            if by.organization and user.resource_owner != by.organization:
+                user = HumanUser(sequence=user.sequence)  # not found, as if nothing had happened
+            now = self._clock()
+            events = decide(user, now)
+            try:
+                return user, self._store.append(
+                    self._instance_id,
+                    user_id,
+                    events,
+                    after=user.sequence,
+                    created_at=now,
+                    creator=by.creator,
+                    resource_owner=user.resource_owner or by.organization,
+                    command_id=by.command_id,
+                )
+            except SequenceConflict:
+                continue
+        raise TooMuchContention
+
+    def _load(self, user_id: str) -> HumanUser:
+        return HumanUser.replay(self._store.load(self._instance_id, user_id))
+
+    def _new_code(self, user_id: str) -> PhoneVerificationCodeAdded:
+        code = self._generate_code(self._policy.code)
+        return PhoneVerificationCodeAdded(
+            code=self._vault.seal(code, CodeOwner(self._instance_id, user_id)),
+            expiry=self._policy.code_lifetime // timedelta(microseconds=1) * 1000,
+        )
+
+    def _opened_code(self, user_id: str, user: HumanUser) -> VerificationCode | None:
+        if user.pending_code is None or user.pending_code.added.code is None:
+            return None
+        return self._vault.open(user.pending_code.added.code, CodeOwner(self._instance_id, user_id))
+
+
+def _require_id(user_id: str) -> None:
+    if not user_id:
+        raise UserIdMissing
+    _require_text("User ID", user_id)
+
+
+def _require_text(name: str, text: str) -> None:
+    if not is_clean_text(text):
+        raise TextInvalid.named(name, LONGEST_TEXT)
+
+
+def _require_profile(profile: HumanUserAdded) -> None:
+    _require_text("User name", profile.user_name)
+    for name, value in profile:
+        if isinstance(value, str) and value:
+            _require_text(name.replace("_", " ").capitalize(), value)
+
+
+def _details(user: HumanUser, recorded: Sequence[Recorded]) -> Details:
+    last = recorded[-1]
+    return Details(
+        sequence=last.sequence,
+        creation_date=user.created_at or recorded[0].created_at,
+        change_date=last.created_at,
+        resource_owner=last.resource_owner,
+    )

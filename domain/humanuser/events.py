@@ -1,0 +1,231 @@
+"""What has happened to a human user. Every class here is stored under its ``type``, for ever."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from humanuser.phone_number import PhoneNumber
+from humanuser.verification_code import SealedCode
+
+OmitEmpty = Field(exclude_if=operator.not_)
+"""Marks a field that is not stored when it is empty, as ZITADEL stores it."""
+
+
+class Fact(BaseModel):
+    """Something that happened. Fields that a stored payload has and we do not know are ignored."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+    type: ClassVar[str]
+    legacy_types: ClassVar[tuple[str, ...]] = ()
+    """Names under which older releases of ZITADEL stored the same fact."""
+
+
+def _none_if_empty(value: object) -> object:
+    return value or None
+
+
+class HumanUserAdded(Fact):
+    """There is a user, who is a person; the phone, if there is one, is not verified."""
+
+    type = "user.human.added"
+    legacy_types = ("user.added",)
+
+    user_name: str
+    first_name: Annotated[str, OmitEmpty] = ""
+    last_name: Annotated[str, OmitEmpty] = ""
+    nick_name: Annotated[str, OmitEmpty] = ""
+    display_name: Annotated[str, OmitEmpty] = ""
+    preferred_language: str = "und"
+    gender: Annotated[int, OmitEmpty] = 0
+    email: Annotated[str, OmitEmpty] = ""
+    phone: Annotated[PhoneNumber | None, BeforeValidator(_none_if_empty), OmitEmpty] = None
+
+
+class HumanUserSelfRegistered(HumanUserAdded):
+    """There is a user, a person who registered without an administrator."""
+
+    type = "user.human.selfregistered"
+    legacy_types = ("user.selfregistered",)
+
+
+class PhoneChanged(Fact):
+    """The user has another phone number, which nobody has verified yet."""
+
+    type = "user.human.phone.changed"
+    legacy_types = ("user.phone.changed",)
+
+    phone: PhoneNumber
+
+
+class PhoneVerificationCodeAdded(Fact):
+    """A code is to prove the user's phone number; older codes are worth nothing any more."""
+
+    type = "user.human.phone.code.added"
+    legacy_types = ("user.phone.code.added",)
+
+    code: Annotated[SealedCode | None, OmitEmpty] = None
+    """None if somebody else, such as a verification service, knows the code."""
+    expiry: Annotated[int, OmitEmpty] = 0
+    """Nanoseconds from the event's time; 0 never expires."""
+    code_returned: Annotated[bool, Field(alias="code_returned", exclude_if=operator.not_)] = False
+    """The caller was given the code, so no SMS goes out."""
+    generator_id: Annotated[str, OmitEmpty] = ""
+    trigger_origin: Annotated[str, OmitEmpty] = ""
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """How long the code lives; None: it does not expire."""
+        if not self.expiry:
+            return None
+        return timedelta(microseconds=max(-(2**63), min(self.expiry, 2**63)) // 1000)
+
+
+class GeneratorInfo(BaseModel):
+    """Which verification service sent a code, if one did."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+    id: Annotated[str, OmitEmpty] = ""
+    verification_id: Annotated[str, OmitEmpty] = ""
+
+
+class PhoneVerificationCodeSent(Fact):
+    """A provider accepted the SMS with the newest code."""
+
+    type = "user.human.phone.code.sent"
+    legacy_types = ("user.phone.code.sent",)
+
+    generator_info: GeneratorInfo = GeneratorInfo()
+
+
+class PhoneVerified(Fact):
+    """The user's phone number is proven."""
+
+    type = "user.human.phone.verified"
+    legacy_types = ("user.phone.verified",)
+
+
+class PhoneVerificationFailed(Fact):
+    """Somebody gave a code that did not prove the phone number."""
+
+    type = "user.human.phone.verification.failed"
+    legacy_types = ("user.phone.verification.failed",)
+
+
+class PhoneRemoved(Fact):
+    """The user has no phone number."""
+
+    type = "user.human.phone.removed"
+    legacy_types = ("user.phone.removed",)
+
+
+class InitialisationCodeAdded(Fact):
+    """The user has yet to take up the account."""
+
+    type = "user.human.initialization.code.added"
+    legacy_types = ("user.initialization.code.added",)
+
+
+class UserInitialised(Fact):
+    """The user has taken up the account."""
+
+    type = "user.human.initialization.check.succeeded"
+    legacy_types = ("user.initialization.check.succeeded",)
+
+
+class UserLocked(Fact):
+    """The user cannot sign in until unlocked."""
+
+    type = "user.locked"
+
+
+class UserUnlocked(Fact):
+    """The user can sign in again."""
+
+    type = "user.unlocked"
+
+
+class UserDeactivated(Fact):
+    """An administrator has put the user out of use."""
+
+    type = "user.deactivated"
+
+
+class UserReactivated(Fact):
+    """An administrator has put the user back into use."""
+
+    type = "user.reactivated"
+
+
+class UserRemoved(Fact):
+    """There is no such user any more."""
+
+    type = "user.removed"
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """Something we have no word for. It is kept as it was stored, and counts in the sequence."""
+
+    type: str
+    payload: bytes = field(repr=False)
+
+
+Event = (
+    HumanUserAdded
+    | HumanUserSelfRegistered
+    | PhoneChanged
+    | PhoneVerificationCodeAdded
+    | PhoneVerificationCodeSent
+    | PhoneVerified
+    | PhoneVerificationFailed
+    | PhoneRemoved
+    | InitialisationCodeAdded
+    | UserInitialised
+    | UserLocked
+    | UserUnlocked
+    | UserDeactivated
+    | UserReactivated
+    | UserRemoved
+    | UnknownEvent
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An event in its envelope: to whom, in which order, when and by whom."""
+
+    instance_id: str
+    user_id: str
+    sequence: int
+    """The place in the user's history, from 1."""
+    created_at: datetime
+    """Aware, UTC; the same for all events of a command."""
+    creator: str
+    """The id of the user or service that caused the event."""
+    resource_owner: str
+    """The id of the organization that the user belongs to."""
+    event: Event
+    revision: int = 2
+    """The version of the aggregate type; ZITADEL's user is at 2."""
+    position: int = 0
+    """The place in the whole log, from 1."""

@@ -1,0 +1,120 @@
+"""The reaction to a new code: an SMS to the number that the code was made for."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from humanuser import (
+    Accepted,
+    By,
+    Clock,
+    CodeOwner,
+    CodeToSend,
+    CodeUnreadable,
+    CodeVault,
+    Commands,
+    DomainError,
+    EventStore,
+    HumanUser,
+    Misconfigured,
+    NotWanted,
+    PhoneVerificationCodeAdded,
+    PhoneVerificationCodeSent,
+    Recorded,
+    Sms,
+    SmsOutcome,
+    SmsSender,
+)
+
+CREATOR = "NOTIFICATION"
+"""Who causes the events that follow from sending, as in ZITADEL."""
+
+TEXT = "{code} is your code to confirm this phone number. Give it to nobody else."
+
+_MESSAGE_IDS = UUID("9a3d2f6c-5c1b-4a53-9b62-3c1d5e7f8a90")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneNotification:
+    """That the code of one event is to be sent."""
+
+    message_id: str
+    """Follows from the event, so it stays the same over retries and restarts."""
+    instance_id: str
+    user_id: str
+    code_sequence: int
+
+
+def phone_notification(recorded: Recorded) -> PhoneNotification | None:
+    """The SMS that *recorded* calls for; None if it calls for none."""
+    match recorded.event:
+        case PhoneVerificationCodeAdded(code_returned=False, code=sealed) if sealed is not None:
+            event_id = "\0".join((recorded.instance_id, recorded.user_id, str(recorded.sequence)))
+            return PhoneNotification(
+                message_id=str(uuid5(_MESSAGE_IDS, event_id)),
+                instance_id=recorded.instance_id,
+                user_id=recorded.user_id,
+                code_sequence=recorded.sequence,
+            )
+        case _:
+            return None
+
+
+class PhoneNotifier:
+    """Sends the SMS with a code, and has the history say so."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        vault: CodeVault,
+        sender: SmsSender,
+        commands: Commands,
+        clock: Clock,
+        *,
+        text: str = TEXT,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._sender = sender
+        self._commands = commands
+        self._clock = clock
+        self._text = text
+
+    def deliver(self, notification: PhoneNotification, *, interrupted: bool = False) -> SmsOutcome | NotWanted:
+        """Send the SMS if its code is still wanted, and say what came of it.
+
+        *interrupted* says that an earlier delivery broke off at an unknown point; then the provider is asked first.
+        Raises ``StoreUnavailable`` and ``UnreadableEvent``; the delivery then counts as interrupted.
+        """
+        user = HumanUser.replay(self._store.load(notification.instance_id, notification.user_id))
+        wanted = user.code_to_send(notification.code_sequence, now=self._clock())
+        if isinstance(wanted, NotWanted):
+            return wanted
+        try:
+            sms = self._sms(notification, wanted)
+        except CodeUnreadable as error:
+            return Misconfigured(str(error))
+        outcome = (self._sender.look_up(sms) if interrupted else None) or self._sender.send(sms)
+        if isinstance(outcome, Accepted):
+            self._record_sent(notification)
+        return outcome
+
+    def _sms(self, notification: PhoneNotification, wanted: CodeToSend) -> Sms:
+        code = self._vault.open(wanted.code, CodeOwner(notification.instance_id, notification.user_id))
+        return Sms(
+            message_id=notification.message_id,
+            to=wanted.phone,
+            text=self._text.replace("{code}", code.characters),
+            expires_at=wanted.expires_at,
+        )
+
+    def _record_sent(self, notification: PhoneNotification) -> None:
+        with contextlib.suppress(DomainError):  # the user went on meanwhile; the SMS is out all the same
+            self._commands.record_code_sent(
+                notification.user_id,
+                PhoneVerificationCodeSent(),
+                code_sequence=notification.code_sequence,
+                by=By(CREATOR, command_id=notification.message_id),
+            )
