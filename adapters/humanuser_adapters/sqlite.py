@@ -65,6 +65,22 @@ class Database:
                 self._readers.append(connection)
 
     @contextlib.contextmanager
+    def glance(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read a few rows from.
+
+        If nobody writes, it is the writer's: any other one forgets its cache with every write. Nobody writes meanwhile.
+        """
+        if self._turn_to_write.acquire(blocking=False):
+            try:
+                with _translated():
+                    yield self._writer
+            finally:
+                self._turn_to_write.release()
+        else:
+            with self.read() as connection:
+                yield connection
+
+    @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other writer runs beside; stored when the block ends, undone when it raises.
 

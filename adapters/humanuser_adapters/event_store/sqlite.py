@@ -124,13 +124,15 @@ class SQLiteEventRecorder(EventRecorder):
             raise IntegrityError(str(error)) from error
 
     def select_stream(self, instance_id: str, aggregate_type: str, aggregate_id: str) -> Sequence[Row]:
-        return self._select(_STREAM, (instance_id, aggregate_type, aggregate_id))
+        with self._database.glance() as connection:
+            return connection.execute(_STREAM, (instance_id, aggregate_type, aggregate_id)).fetchall()
 
     def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
         return self._select(_LOG, (after, aggregate_type, limit))
 
     def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
-        return self._select(_COMMAND, (instance_id, command_id))
+        with self._database.glance() as connection:
+            return connection.execute(_COMMAND, (instance_id, command_id)).fetchall()
 
     def head(self) -> int:
         rows: list[tuple[int]] = self._select("SELECT coalesce(max(position), 0) FROM humanuser_events")
