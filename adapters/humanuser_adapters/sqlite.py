@@ -37,11 +37,13 @@ class Database:
         self._readers: deque[sqlite3.Connection] = deque()
         self._turn_to_write = threading.Lock()
         self._bell = _Bell(self)
-        with _translated():
+        try:
             with contextlib.suppress(FileExistsError):  # people's numbers: for the owner's eyes only
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             self._writer = self.connect()
             self._switch_to_wal()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"{self.path}: {error}") from error
 
     def connect(self) -> sqlite3.Connection:
         """A connection of its own, for whoever closes it."""
@@ -54,7 +56,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection to read from."""
-        with _translated():
+        try:
             try:
                 connection = self._readers.pop()
             except IndexError:
@@ -63,6 +65,8 @@ class Database:
                 yield connection
             finally:
                 self._readers.append(connection)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
 
     @contextlib.contextmanager
     def glance(self) -> Iterator[sqlite3.Connection]:
@@ -70,15 +74,16 @@ class Database:
 
         If nobody writes, it is the writer's: any other one forgets its cache with every write. Nobody writes meanwhile.
         """
-        if self._turn_to_write.acquire(blocking=False):
-            try:
-                with _translated():
-                    yield self._writer
-            finally:
-                self._turn_to_write.release()
-        else:
+        if not self._turn_to_write.acquire(blocking=False):
             with self.read() as connection:
                 yield connection
+            return
+        try:
+            yield self._writer
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
+        finally:
+            self._turn_to_write.release()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -88,17 +93,19 @@ class Database:
         """
         if not self._turn_to_write.acquire(timeout=self._patience.total_seconds()):
             raise StoreUnavailable("the database is busy")
+        writer = self._writer
         try:
-            with _translated():
-                self._writer.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._writer
-                    self._writer.execute("COMMIT")
-                except BaseException:
-                    with contextlib.suppress(sqlite3.Error):  # a failed COMMIT may have ended the transaction
-                        self._writer.execute("ROLLBACK")
-                    raise
+            writer.execute("BEGIN IMMEDIATE")
+            yield writer
+            writer.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise  # about the rows, which only their owner can explain
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from error
         finally:
+            if writer.in_transaction:  # something broke it off; a failed COMMIT may have ended it itself
+                with contextlib.suppress(sqlite3.Error):
+                    writer.rollback()
             self._turn_to_write.release()
         self._bell.ring()
 
@@ -187,7 +194,7 @@ class _Bell:
 
 def text_of_time(moment: datetime) -> str:
     """A moment as it is stored: UTC with microseconds, so that texts sort as the moments do."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def time_of_text(text: str) -> datetime:
@@ -199,13 +206,3 @@ def _version(connection: sqlite3.Connection, component: str) -> int:
     query = "SELECT version FROM humanuser_schema_versions WHERE component = ?"
     row = connection.execute(query, (component,)).fetchone()
     return row[0] if row else 0
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.IntegrityError:
-        raise  # about the rows, which only their owner can explain
-    except (sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(str(error)) from error

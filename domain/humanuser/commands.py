@@ -72,6 +72,9 @@ class Commands:
         self._generate_code = generate_code
         self._policy = policy or Policy.recommended()
         self._instance_id = instance_id
+        self._code_expiry = self._policy.code_lifetime // timedelta(microseconds=1) * 1000
+        if not is_clean_text(instance_id):
+            raise ValueError("the instance id is empty, too long, or has control characters")
 
     def add_human_user(
         self, user_id: str, profile: HumanUserAdded, *, phone: str = "", verified: bool = False, by: By
@@ -197,7 +200,7 @@ class Commands:
         code = self._generate_code(self._policy.code)
         return PhoneVerificationCodeAdded(
             code=self._vault.seal(code, CodeOwner(self._instance_id, user_id)),
-            expiry=self._policy.code_lifetime // timedelta(microseconds=1) * 1000,
+            expiry=self._code_expiry,
         )
 
     def _opened_code(self, user_id: str, user: HumanUser) -> VerificationCode | None:

@@ -252,28 +252,31 @@ class HumanUser:
 
     # What happened: no rule in here, for the past is never refused.
 
-    def evolve(self, recorded: Recorded) -> HumanUser:  # noqa: PLR0912, C901 - one case an event
+    def evolve(self, recorded: Recorded) -> HumanUser:  # noqa: C901, PLR0911, PLR0912 - one case an event
         """The user after *recorded*."""
+        sequence = recorded.sequence
         match recorded.event:
             case HumanUserAdded(phone=phone):
-                after = HumanUser(
-                    UserState.ACTIVE,
+                return HumanUser(
+                    state=UserState.ACTIVE,
+                    sequence=sequence,
                     resource_owner=recorded.resource_owner,
                     created_at=recorded.created_at,
                     phone=phone,
                 )
             case PhoneChanged(phone=phone):
-                after = replace(self, phone=phone, phone_verified=False, pending_code=None)
+                return replace(self, sequence=sequence, phone=phone, phone_verified=False, pending_code=None)
             case PhoneVerificationCodeAdded() as added:
-                pending = PendingCode(recorded.sequence, recorded.created_at, self.phone, added)
+                pending = PendingCode(sequence, recorded.created_at, self.phone, added)
                 asked = (*self.codes_asked_at[1 - REMEMBERED_CODES :], recorded.created_at)
-                after = replace(self, pending_code=pending, codes_asked_at=asked)
+                return replace(self, sequence=sequence, pending_code=pending, codes_asked_at=asked)
             case PhoneVerificationCodeSent():
                 sent = self.pending_code and replace(self.pending_code, sent=True)
-                after = replace(self, pending_code=sent)
+                return replace(self, sequence=sequence, pending_code=sent)
             case PhoneVerified():
-                after = replace(
+                return replace(
                     self,
+                    sequence=sequence,
                     phone_verified=self.phone is not None,
                     last_verified_phone=self.phone,
                     pending_code=None,
@@ -281,11 +284,14 @@ class HumanUser:
                 )
             case PhoneVerificationFailed():
                 failed = self.pending_code and replace(self.pending_code, failures=self.pending_code.failures + 1)
-                after = replace(self, pending_code=failed, failures_in_a_row=self.failures_in_a_row + 1)
+                return replace(
+                    self, sequence=sequence, pending_code=failed, failures_in_a_row=self.failures_in_a_row + 1
+                )
             case PhoneRemoved():
                 by_user = recorded.creator == recorded.user_id
-                after = replace(
+                return replace(
                     self,
+                    sequence=sequence,
                     phone=None,
                     phone_verified=False,
                     last_verified_phone=None,
@@ -293,20 +299,24 @@ class HumanUser:
                     failures_in_a_row=self.failures_in_a_row if by_user else 0,
                 )
             case InitialisationCodeAdded():
-                after = replace(self, state=UserState.INITIAL)
+                return replace(self, sequence=sequence, state=UserState.INITIAL)
             case UserInitialised() | UserUnlocked() | UserReactivated():
-                after = replace(self, state=UserState.ACTIVE)
+                return replace(self, sequence=sequence, state=UserState.ACTIVE)
             case UserLocked():
-                after = replace(self, state=UserState.LOCKED)
+                return replace(self, sequence=sequence, state=UserState.LOCKED)
             case UserDeactivated():
-                after = replace(self, state=UserState.INACTIVE)
+                return replace(self, sequence=sequence, state=UserState.INACTIVE)
             case UserRemoved():
-                after = HumanUser(UserState.DELETED, resource_owner=self.resource_owner, created_at=self.created_at)
+                return HumanUser(
+                    state=UserState.DELETED,
+                    sequence=sequence,
+                    resource_owner=self.resource_owner,
+                    created_at=self.created_at,
+                )
             case UnknownEvent():
-                after = self
+                return replace(self, sequence=sequence)
             case _:
                 assert_never(recorded.event)
-        return replace(after, sequence=recorded.sequence)
 
     # Guards
 
@@ -324,7 +334,7 @@ class HumanUser:
             raise CodeAskedTooSoon(self.codes_asked_at[-1] + pause - now)
 
     def _refuse_above_code_limits(self, now: datetime, policy: Policy) -> None:
-        waits = [self._wait_for(limit, now) for limit in policy.code_limits]
+        waits = [self._wait_for(limit, now) for limit in policy.code_limits if limit.count <= len(self.codes_asked_at)]
         if longest := max(waits, default=timedelta(0)):
             raise TooManyCodes(longest)
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import phonenumbers
-from phonenumbers import PhoneNumberFormat, ValidationResult
+from phonenumbers import PhoneNumberFormat, PhoneNumberType, ValidationResult
 from pydantic_core import core_schema
 
 from humanuser.errors import (
@@ -64,7 +64,7 @@ class PhoneNumber:
         )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)  # parsing costs as much as reading an event, and people send the same form twice
 def parse_phone_number(text: str, rules: PhoneRules) -> PhoneNumber:
     """The number that *text* stands for, in E.164.
 
@@ -78,15 +78,19 @@ def parse_phone_number(text: str, rules: PhoneRules) -> PhoneNumber:
         number = phonenumbers.parse(text, rules.default_region)
     except phonenumbers.NumberParseException as error:
         raise PhoneInvalid from error
-    if rules.possible_only and (
-        phonenumbers.is_possible_number_with_reason(number) is not ValidationResult.IS_POSSIBLE
-    ):
-        raise PhoneNotPossible
-    if phonenumbers.number_type(number) in rules.refused_types:
+    kind = phonenumbers.number_type(number)
+    if kind in rules.refused_types:
         raise PhoneKindRefused
+    if rules.possible_only and kind == PhoneNumberType.UNKNOWN and not _is_possible(number):
+        raise PhoneNotPossible
     if rules.allowed_countries is not None and number.country_code not in rules.allowed_countries:
         raise PhoneCountryRefused
     return PhoneNumber(phonenumbers.format_number(number, PhoneNumberFormat.E164))
+
+
+def _is_possible(number: phonenumbers.PhoneNumber) -> bool:
+    """Whether its country has numbers of this length; a number of a known kind is always possible."""
+    return bool(phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE)
 
 
 def _refuse_unless_global(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Self
 
 from phonenumbers import PhoneNumberType
@@ -51,7 +52,7 @@ class PhoneRules(_Value):
     allowed_countries: frozenset[int] | None = None
     """Country codes, such as 41; None allows all."""
 
-    @property
+    @cached_property
     def refused_types(self) -> frozenset[int]:
         """The refused kinds as ``phonenumbers`` numbers them."""
         return frozenset(kind.type for kind in self.refused_kinds)

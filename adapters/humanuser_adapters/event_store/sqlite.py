@@ -109,19 +109,18 @@ class SQLiteEventRecorder(EventRecorder):
         if not stored_events:
             return []
         envelope = envelope or Envelope(instance_id=self._scope[0], aggregate_type=self._scope[1])
-        created_at = text_of_time(envelope.created_at or datetime.now(UTC))
+        rows = _rows(envelope, stored_events)
         try:
             with self._database.write() as connection:
                 if after is not None:
                     _require_end(connection, envelope, stored_events[0], after)
                 if tracking is not None:
                     _track(connection, tracking)
-                return [
-                    _insert(connection, envelope, created_at, stored_event, order)
-                    for order, stored_event in enumerate(stored_events, 1)
-                ]
+                connection.executemany(_INSERT, rows)
+                last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
         except sqlite3.IntegrityError as error:
             raise IntegrityError(str(error)) from error
+        return list(range(last - len(rows) + 1, last + 1))  # nobody else wrote meanwhile
 
     def select_stream(self, instance_id: str, aggregate_type: str, aggregate_id: str) -> Sequence[Row]:
         with self._database.glance() as connection:
@@ -254,11 +253,9 @@ class _WokenSubscription(ListenNotifySubscription[SQLiteEventRecorder]):
         super().stop()
 
 
-def _insert(
-    connection: sqlite3.Connection, envelope: Envelope, created_at: str, stored_event: StoredEvent, order: int
-) -> int:
-    position = connection.execute(
-        _INSERT,
+def _rows(envelope: Envelope, stored_events: Sequence[StoredEvent]) -> list[tuple[object, ...]]:
+    created_at = text_of_time(envelope.created_at or datetime.now(UTC))
+    return [
         (
             envelope.instance_id,
             envelope.aggregate_type,
@@ -272,10 +269,9 @@ def _insert(
             _payload(stored_event.state),
             order,
             envelope.command_id,
-        ),
-    ).lastrowid
-    assert position is not None  # noqa: S101 - an INSERT has one
-    return position
+        )
+        for order, stored_event in enumerate(stored_events, 1)
+    ]
 
 
 def _require_end(connection: sqlite3.Connection, envelope: Envelope, first: StoredEvent, after: int) -> None:

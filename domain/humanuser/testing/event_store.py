@@ -1,0 +1,208 @@
+"""What every event store must do."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from humanuser.errors import CommandIdReused, SequenceConflict
+from humanuser.events import (
+    Event,
+    HumanUserAdded,
+    PhoneChanged,
+    PhoneVerificationCodeAdded,
+    PhoneVerificationCodeSent,
+    PhoneVerified,
+    Recorded,
+    UnknownEvent,
+)
+from humanuser.phone_number import PhoneNumber
+from humanuser.ports import EventStore
+from humanuser.testing.histories import AT
+from humanuser.verification_code import SealedCode
+
+ADDED = HumanUserAdded(user_name="ada", first_name="Ada", phone=PhoneNumber("+41791234567"))
+CHANGED = PhoneChanged(phone=PhoneNumber("+41791234568"))
+CODE = PhoneVerificationCodeAdded(
+    code=SealedCode(crypto_type=0, algorithm="aes", key_id="key", crypted="Y29kZQ=="), expiry=600_000_000_000
+)
+
+
+class EventStoreContract(ABC):
+    """Subclass it, give it your store, and pytest runs it."""
+
+    @abstractmethod
+    def create_store(self) -> EventStore:
+        """A store with nothing in it."""
+
+    @pytest.fixture
+    def store(self) -> EventStore:
+        """The store under test."""
+        return self.create_store()
+
+    def test_a_user_to_whom_nothing_happened_has_no_history(self, store: EventStore) -> None:
+        assert list(store.load("default", "user1")) == []
+        assert store.head() == 0
+
+    def test_what_is_appended_is_loaded_as_it_was(self, store: EventStore) -> None:
+        events: list[Event] = [ADDED, CHANGED, CODE, PhoneVerificationCodeSent(), PhoneVerified()]
+
+        appended = _append(store, *events)
+
+        assert list(store.load("default", "user1")) == list(appended)
+        assert [recorded.event for recorded in appended] == events
+        assert [recorded.sequence for recorded in appended] == [1, 2, 3, 4, 5]
+        first = appended[0]
+        assert (first.created_at, first.creator, first.resource_owner, first.revision) == (AT, "admin", "org1", 2)
+
+    def test_an_event_without_a_word_for_it_comes_back_as_it_was_stored(self, store: EventStore) -> None:
+        unknown = UnknownEvent("user.human.profile.changed", b'{"b": 1,  "a": "\\u00e4"}')
+
+        _append(store, unknown)
+
+        assert [recorded.event for recorded in store.load("default", "user1")] == [unknown]
+
+    def test_all_events_of_a_command_have_one_time(self, store: EventStore) -> None:
+        appended = _append(store, ADDED, CODE)
+
+        assert {recorded.created_at for recorded in appended} == {AT}
+
+    def test_users_and_instances_are_kept_apart(self, store: EventStore) -> None:
+        _append(store, ADDED, user_id="user1")
+        _append(store, ADDED, user_id="user2")
+        _append(store, ADDED, user_id="user1", instance_id="other")
+
+        assert [len(store.load(*key)) for key in (("default", "user1"), ("default", "user2"), ("other", "user1"))] == [
+            1,
+            1,
+            1,
+        ]
+        assert list(store.load("other", "user2")) == []
+
+    @pytest.mark.parametrize("after", [0, 1, 3])
+    def test_a_decision_on_another_history_is_a_conflict_and_stores_nothing(
+        self, store: EventStore, after: int
+    ) -> None:
+        before = _append(store, ADDED, CHANGED)
+
+        with pytest.raises(SequenceConflict):
+            _append(store, CODE, CODE, after=after)
+
+        assert list(store.load("default", "user1")) == list(before)
+        assert store.head() == before[-1].position
+
+    def test_positions_grow_in_the_order_of_storing(self, store: EventStore) -> None:
+        first = _append(store, ADDED, CODE, user_id="user1")
+        second = _append(store, ADDED, user_id="user2")
+
+        positions = [recorded.position for recorded in (*first, *second)]
+
+        assert positions == sorted(set(positions))
+        assert store.head() == positions[-1]
+
+    def test_the_log_is_read_in_pages_behind_a_position(self, store: EventStore) -> None:
+        appended = [*_append(store, ADDED, CODE, user_id="user1"), *_append(store, ADDED, user_id="user2")]
+
+        pages: list[Sequence[Recorded]] = []
+        after = 0
+        while page := store.read_all(after=after, limit=2):
+            pages.append(page)
+            after = page[-1].position
+
+        assert [len(page) for page in pages] == [2, 1]
+        assert [recorded for page in pages for recorded in page] == appended
+
+    def test_a_command_given_twice_is_answered_with_the_first_result(self, store: EventStore) -> None:
+        first = _append(store, ADDED, CODE, command_id="command1")
+
+        again = _append(store, ADDED, CHANGED, command_id="command1")
+
+        assert list(again) == list(first)
+        assert list(store.find_command("default", "user1", "command1")) == list(first)
+        assert len(store.load("default", "user1")) == 2
+
+    def test_a_command_id_is_one_users_in_one_instance(self, store: EventStore) -> None:
+        _append(store, ADDED, command_id="command1")
+
+        with pytest.raises(CommandIdReused) as reused:
+            _append(store, ADDED, user_id="user2", command_id="command1")
+        assert reused.value.user_id == "user1"
+        with pytest.raises(CommandIdReused):
+            store.find_command("default", "user2", "command1")
+        assert list(store.load("default", "user2")) == []
+        assert len(_append(store, ADDED, instance_id="other", command_id="command1")) == 1
+
+    def test_an_unknown_command_stored_nothing(self, store: EventStore) -> None:
+        assert list(store.find_command("default", "user1", "command1")) == []
+
+    def test_the_time_is_kept_to_the_microsecond(self, store: EventStore) -> None:
+        moment = AT + timedelta(microseconds=123456)
+
+        store.append("default", "user1", [ADDED], after=0, created_at=moment, creator="a", resource_owner="o")
+
+        assert store.load("default", "user1")[0].created_at == moment
+
+    def test_of_writers_at_once_one_wins_each_sequence(self, store: EventStore) -> None:
+        _append(store, ADDED)
+        start = threading.Barrier(8)
+
+        def write(_: int) -> bool:
+            start.wait()
+            try:
+                _append(store, CHANGED, CODE, after=1)
+            except SequenceConflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(write, range(8)))
+
+        assert sum(won) == 1
+        assert [recorded.sequence for recorded in store.load("default", "user1")] == [1, 2, 3]
+
+    def test_a_reader_beside_writers_misses_nothing(self, store: EventStore) -> None:
+        writers = 4
+        each = 25
+        seen: list[Recorded] = []
+
+        def write(writer: int) -> None:
+            for sequence in range(each):
+                _append(store, CHANGED, user_id=f"user{writer}", after=sequence)
+
+        with ThreadPoolExecutor(writers) as pool:
+            done = [pool.submit(write, writer) for writer in range(writers)]
+            while len(seen) < writers * each:
+                seen += store.read_all(after=seen[-1].position if seen else 0, limit=7)
+                if all(one.done() for one in done):
+                    [one.result() for one in done]
+
+        positions = [recorded.position for recorded in seen]
+        assert positions == sorted(set(positions))
+        for writer in range(writers):
+            mine = [recorded.sequence for recorded in seen if recorded.user_id == f"user{writer}"]
+            assert mine == list(range(1, each + 1))
+
+
+def _append(
+    store: EventStore,
+    *events: Event,
+    user_id: str = "user1",
+    instance_id: str = "default",
+    after: int = 0,
+    command_id: str | None = None,
+) -> Sequence[Recorded]:
+    return store.append(
+        instance_id,
+        user_id,
+        events,
+        after=after,
+        created_at=AT,
+        creator="admin",
+        resource_owner="org1",
+        command_id=command_id,
+    )
