@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,11 +14,28 @@ from hypothesis import settings
 from humanuser import Policy
 from humanuser.testing import AT
 from humanuser_adapters.application import Application
+from humanuser_adapters.sqlite import Database
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=300, derandomize=True, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(autouse=True)
+def _databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close every database that a test opened."""
+    opened: list[Database] = []
+    init = Database.__init__
+
+    def remember(database: Database, *args: Any, **kwargs: Any) -> None:  # Any: whatever the constructor takes
+        init(database, *args, **kwargs)
+        opened.append(database)
+
+    monkeypatch.setattr(Database, "__init__", remember)
+    yield
+    for database in opened:
+        database.close()
 
 
 class FakeClock:

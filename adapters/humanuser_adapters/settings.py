@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     )
     sms_file: Path = Field(Path("sms.jsonl"), description="Where `sms=file` writes.")
     sms_workers: int = Field(2, ge=1, le=64, description="How many SMS a process sends at once.")
-    sms_lease_seconds: float = Field(20, gt=0, description="How long one worker has an SMS for itself.")
+    sms_lease_seconds: float = Field(20, gt=0, le=3600, description="How long one worker has an SMS for itself.")
     code_keys: SecretStr | None = Field(
         None, description="Keys that seal codes, `id:base64` of 32 bytes, comma between; the first one seals."
     )

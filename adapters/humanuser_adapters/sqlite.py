@@ -37,11 +37,12 @@ class Database:
         self._readers: deque[sqlite3.Connection] = deque()
         self._turn_to_write = threading.Lock()
         self._bell = _Bell(self)
+        self._closed = False
         try:
             with contextlib.suppress(FileExistsError):  # people's numbers: for the owner's eyes only
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             self._writer = self.connect()
-            self._switch_to_wal()
+            _switch_to_wal(self._writer, patience)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error
 
@@ -50,7 +51,11 @@ class Database:
         connection = sqlite3.connect(
             self.path, timeout=self._patience.total_seconds(), isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous=FULL")
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     @contextlib.contextmanager
@@ -65,6 +70,8 @@ class Database:
                 yield connection
             finally:
                 self._readers.append(connection)
+                if self._closed:  # meanwhile
+                    self._close_readers()
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from error
 
@@ -132,23 +139,16 @@ class Database:
         self._bell.remove(event)
 
     def close(self) -> None:
-        """Close all connections; nobody may be using one."""
+        """Close all connections; one that is being read from closes when that ends. Closing again does nothing."""
+        self._closed = True
         self._bell.close()
-        while self._readers:
-            self._readers.pop().close()
+        self._close_readers()
         self._writer.close()
 
-    def _switch_to_wal(self) -> None:
-        until = time.monotonic() + self._patience.total_seconds()
-        while True:  # SQLite does not wait for others that switch at the same moment
-            try:
-                self._writer.execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
+    def _close_readers(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._readers.pop().close()
 
 
 class _Bell:
@@ -190,6 +190,20 @@ class _Bell:
                     if version != seen:
                         seen = version
                         self.ring()
+
+
+def _switch_to_wal(connection: sqlite3.Connection, patience: timedelta) -> None:
+    until = time.monotonic() + patience.total_seconds()
+    while True:  # SQLite does not wait for others that switch at the same moment
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            if not isinstance(error, sqlite3.OperationalError) or time.monotonic() > until:
+                connection.close()
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def text_of_time(moment: datetime) -> str:

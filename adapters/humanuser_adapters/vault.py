@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import os
 import secrets
@@ -43,8 +42,13 @@ class Keys:
             raise ValueError("there is no key")
         try:
             by_id = {key_id: base64.b64decode(encoded, validate=True) for key_id, _, encoded in pairs}
-        except binascii.Error:
+        except ValueError:
             raise ValueError("a key must be written as id:base64") from None
+        if len(by_id) < len(pairs):
+            raise ValueError("two keys have the same id")
+        if not all(key_id and len(key) == KEY_BYTES for key_id, key in by_id.items()):
+            # it names no id: a key without one, or with both swapped, is the id here
+            raise ValueError(f"a key must be written as id:base64, with {KEY_BYTES} bytes in base64")
         return cls(pairs[0][0], by_id)
 
     @classmethod

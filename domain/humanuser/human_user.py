@@ -318,8 +318,6 @@ class HumanUser:
             case _:
                 assert_never(recorded.event)
 
-    # Guards
-
     def _refuse_unless_existing(self) -> None:
         if not self.exists:
             raise UserNotFound

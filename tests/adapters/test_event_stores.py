@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate, event
+from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, TrackingRecorder
+from eventsourcing.tests.persistence import (
+    ApplicationRecorderTestCase,
+    ProcessRecorderTestCase,
+    TrackingRecorderTestCase,
+)
 
-from humanuser.testing import EventStoreContract
-from humanuser_adapters.event_store import MemoryEventRecorder, SQLiteEventRecorder, UserEventStore
+from humanuser import (
+    Event,
+    HumanUserAdded,
+    PhoneChanged,
+    PhoneNumber,
+    PhoneVerificationCodeAdded,
+    PhoneVerificationCodeSent,
+    PhoneVerified,
+    UnknownEvent,
+    UnreadableEvent,
+)
+from humanuser.testing import AT, EventStoreContract
+from humanuser.testing.event_store import ADDED, CHANGED, CODE
+from humanuser_adapters.event_store import (
+    REGISTRY,
+    MemoryEventRecorder,
+    SQLiteEventRecorder,
+    SQLiteTrackingEventRecorder,
+    UserEventStore,
+    event_of,
+    payload_of,
+)
 from humanuser_adapters.sqlite import Database
 
 
@@ -23,3 +55,183 @@ class TestSQLite(EventStoreContract):
 
     def create_store(self) -> UserEventStore:
         return UserEventStore(SQLiteEventRecorder(Database(self.folder / "test.sqlite")))
+
+
+class _LibraryCase(ApplicationRecorderTestCase[Any]):  # Any: of whichever recorder
+    def new_originator_id(self) -> str:
+        return str(super().new_originator_id())
+
+    def optional_test_insert_subscribe(self, initial_position: int = 0) -> None:
+        super().optional_test_insert_subscribe(initial_position)
+
+    def test_insert_subscribe(self) -> None:
+        self.optional_test_insert_subscribe()
+
+
+class TestMemoryRecorderAsTheLibraryAsks(_LibraryCase):
+    def create_recorder(self) -> ApplicationRecorder:
+        return MemoryEventRecorder()
+
+
+class TestSQLiteRecorderAsTheLibraryAsks(_LibraryCase):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def create_recorder(self) -> ApplicationRecorder:
+        return SQLiteEventRecorder(Database(self.folder / "test.sqlite"))
+
+
+class TestSQLiteProcessRecorderAsTheLibraryAsks(ProcessRecorderTestCase):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def create_recorder(self) -> ProcessRecorder:
+        database = Database(self.folder / "test.sqlite")
+        return SQLiteTrackingEventRecorder(database, id_of=UUID)
+
+
+class TestSQLiteTrackingAsTheLibraryAsks(TrackingRecorderTestCase):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def create_recorder(self) -> TrackingRecorder:
+        return SQLiteTrackingEventRecorder(Database(self.folder / "test.sqlite"))
+
+
+class Greeting(Aggregate):
+    @event("Greeted")
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @event("TextChanged")
+    def change(self, text: str) -> None:
+        self.text = text
+
+
+def test_an_application_of_the_library_keeps_its_aggregates_beside_our_users(tmp_path: Path) -> None:
+    store = UserEventStore(SQLiteEventRecorder(Database(tmp_path / "shared.sqlite")))
+    store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
+    environment = {
+        "PERSISTENCE_MODULE": "humanuser_adapters.event_store.sqlite",
+        "SQLITE_DBNAME": str(tmp_path / "shared.sqlite"),
+        "AGGREGATE_TYPE": "greeting",
+    }
+
+    with Application[UUID](env=environment) as greetings:
+        greeting = Greeting("hello")
+        greeting.change("hallo")
+        greetings.save(greeting)
+        read_back: Greeting = greetings.repository.get(greeting.id)
+        followed = [notification.topic for notification in greetings.notification_log.select(start=1, limit=10)]
+
+    assert read_back.text == "hallo"
+    assert [topic.rpartition(":")[2] for topic in followed] == ["Greeting.Greeted", "Greeting.TextChanged"]
+    assert [recorded.event for recorded in store.read_all(after=0, limit=10)] == [ADDED]
+    assert store.head() == 3
+
+
+def test_a_position_is_never_given_out_again(tmp_path: Path) -> None:
+    database = Database(tmp_path / "test.sqlite")
+    store = UserEventStore(SQLiteEventRecorder(database))
+    store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
+    with database.write() as connection:
+        connection.execute("DELETE FROM humanuser_events")
+
+    (again,) = store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="a", resource_owner="o")
+
+    assert again.position == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("payload", "{", "Invalid JSON"),
+        ("payload", "[]", "payload"),
+        ("payload", '{"phone": 41}', "phone"),
+        ("payload", "{}", "phone: Field required"),
+        ("payload", None, "phone: Field required"),
+        ("created_at", "yesterday", "isoformat"),
+        ("created_at", "2026-05-10T12:00:00", "no time zone"),
+    ],
+)
+def test_a_row_that_cannot_be_read_stops_the_reader_at_its_position(
+    tmp_path: Path, column: str, value: object, problem: str
+) -> None:
+    database = Database(tmp_path / "test.sqlite")
+    store = UserEventStore(SQLiteEventRecorder(database))
+    events: list[Event] = [ADDED, CHANGED]
+    store.append("default", "user1", events, after=0, created_at=AT, creator="admin", resource_owner="org1")
+    with database.write() as connection:
+        connection.execute(f"UPDATE humanuser_events SET {column} = ? WHERE position = 2", (value,))  # noqa: S608
+
+    with pytest.raises(UnreadableEvent, match=f"position 2 .*{problem}") as loading:
+        store.load("default", "user1")
+    with pytest.raises(UnreadableEvent) as reading:
+        store.read_all(after=0, limit=10)
+
+    assert loading.value.position == reading.value.position == 2
+    assert [one.event for one in store.read_all(after=0, limit=1)] == [ADDED]
+    assert "+4179" not in str(loading.value)
+
+
+def test_a_stored_name_imports_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "test.sqlite")
+    store = UserEventStore(SQLiteEventRecorder(database))
+    store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
+    with database.write() as connection:
+        connection.execute("UPDATE humanuser_events SET event_type = 'this:d'")
+
+    (recorded,) = store.load("default", "user1")
+
+    assert isinstance(recorded.event, UnknownEvent)
+    assert "this" not in sys.modules
+
+
+def test_every_name_zitadel_ever_used_is_read() -> None:
+    assert {name: fact.__name__ for name, fact in REGISTRY.items() if not name.startswith("user.human.")} == {
+        "user.added": "HumanUserAdded",
+        "user.selfregistered": "HumanUserSelfRegistered",
+        "user.phone.changed": "PhoneChanged",
+        "user.phone.code.added": "PhoneVerificationCodeAdded",
+        "user.phone.code.sent": "PhoneVerificationCodeSent",
+        "user.phone.verified": "PhoneVerified",
+        "user.phone.verification.failed": "PhoneVerificationFailed",
+        "user.phone.removed": "PhoneRemoved",
+        "user.initialization.code.added": "InitialisationCodeAdded",
+        "user.initialization.check.succeeded": "UserInitialised",
+        "user.locked": "UserLocked",
+        "user.unlocked": "UserUnlocked",
+        "user.deactivated": "UserDeactivated",
+        "user.reactivated": "UserReactivated",
+        "user.removed": "UserRemoved",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fact", "payload"),
+    [
+        (PhoneChanged(phone=PhoneNumber("+41791234567")), {"phone": "+41791234567"}),
+        (PhoneVerified(), None),
+        (PhoneVerificationCodeSent(), {"generatorInfo": {}}),
+        (HumanUserAdded(user_name="ada"), {"userName": "ada", "preferredLanguage": "und"}),
+        (
+            CODE,
+            {
+                "code": {"CryptoType": 0, "Algorithm": "aes", "KeyID": "key", "Crypted": "Y29kZQ=="},
+                "expiry": 600_000_000_000,
+            },
+        ),
+        (
+            PhoneVerificationCodeAdded(code_returned=True, generator_id="g", trigger_origin="https://a"),
+            {"code_returned": True, "generatorId": "g", "triggerOrigin": "https://a"},
+        ),
+    ],
+)
+def test_events_are_stored_as_zitadel_stores_them(fact: Event, payload: object) -> None:
+    stored = payload_of(fact)
+
+    assert (json.loads(stored) if stored else None) == payload
+    assert event_of(fact.type, stored) == fact

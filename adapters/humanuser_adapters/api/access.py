@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from humanuser import LONGEST_TEXT, Authenticator, Caller, is_clean_text
+from humanuser import EVERY_ORGANIZATION, LONGEST_TEXT, Authenticator, Caller, is_clean_text
 from humanuser_adapters.api.methods import Method
 from humanuser_adapters.api.service import Call
 from humanuser_adapters.api.status import CallError, Code
@@ -34,7 +34,7 @@ def authorize(caller: Caller, method: Method, *, organization: str | None, comma
         return Call(caller, caller.organization, _command_id(caller, method, command_key))
     organization = organization or caller.organization
     permissions = caller.permissions_in(organization)
-    if permissions is None or not is_clean_text(organization):
+    if permissions is None or organization == EVERY_ORGANIZATION or not is_clean_text(organization):
         raise CallError(Code.NOT_FOUND, "membership not found", "AUTHZ-cdgFk")
     if method.permission not in permissions:
         raise CallError(Code.PERMISSION_DENIED, "No matching permissions found", "AUTH-5mWD2")

@@ -14,6 +14,7 @@ from humanuser_adapters.api.status import CallError, Code
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 _WHITE_SPACE = " \t\r\n"
+_LONG = 1000  # digits; Python refuses to read an integer of many more, though it is well-formed
 
 
 class _Object(list[tuple[str, Any]]):
@@ -30,9 +31,9 @@ def decode(body: bytes, kind: type[AnyMessage], **overriding: str) -> AnyMessage
     members = _parse(body)
     if not isinstance(members, _Object):
         raise _malformed("the body is not an object")
-    fields = {**_fields(members, kind), **overriding}
+    fields = _fields(members, kind)
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(fields).model_copy(update=overriding)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -44,7 +45,8 @@ def _parse(body: bytes) -> object:
         text = body.decode().lstrip(_WHITE_SPACE)
         if not text:
             return _Object()
-        value, _ = json.JSONDecoder(object_pairs_hook=_Object, parse_constant=_refuse).raw_decode(text)
+        decoder = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_integer, parse_constant=_refuse)
+        value, _ = decoder.raw_decode(text)
         if r"\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a character has no UTF-8
     except (ValueError, RecursionError) as error:
@@ -76,6 +78,10 @@ def _value(value: Any, annotation: Any) -> Any:  # whatever JSON holds and whate
             if isinstance(kind, type) and issubclass(kind, Message):
                 return _fields(value, kind)
     return value
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) < _LONG else float(digits)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -193,7 +193,7 @@ def _rfc3339(moment: datetime) -> str:
     return text.removesuffix("000").removesuffix(".000") + "Z"
 
 
-Timestamp = Annotated[datetime, PlainSerializer(_rfc3339)]
+Timestamp = Annotated[datetime, PlainSerializer(_rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})]
 Uint64 = Annotated[int, PlainSerializer(str), WithJsonSchema({"type": "string", "format": "uint64"})]
 
 

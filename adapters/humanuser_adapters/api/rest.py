@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from humanuser import Authenticator, CodeUnreadable, StoreUnavailable, UnreadableEvent
 from humanuser_adapters.api.access import authenticate, authorize
@@ -42,7 +42,7 @@ def rest_app(
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
     """The ASGI app. It may be mounted under any path; a *lifespan* runs around an app that is served, not mounted."""
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         routes=[
             *(
@@ -63,6 +63,8 @@ def rest_app(
             Exception: _failed(Code.INTERNAL, "An internal error occurred"),
         },
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def _endpoint(
@@ -132,10 +134,18 @@ async def _refused(_: Request, error: Exception) -> Response:
     return _error_response(error)
 
 
-async def _not_routed(_: Request, error: Exception) -> Response:
+async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
-    code = Code.UNIMPLEMENTED if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else Code.NOT_FOUND
-    return JSONResponse({"code": code, "message": error.detail}, error.status_code, headers=error.headers)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": _verbs_of_path(request)}
+        return JSONResponse({"code": Code.UNIMPLEMENTED, "message": error.detail}, error.status_code, headers=headers)
+    return JSONResponse({"code": Code.NOT_FOUND, "message": error.detail}, error.status_code)
+
+
+def _verbs_of_path(request: Request) -> str:
+    """Of all its routes; Starlette's own error names those of the first one alone."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    return ", ".join(sorted({verb for route in routes for verb in route.methods}))
 
 
 def _failed(code: Code, text: str) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator
 
-from humanuser import LONGEST_TEXT, Caller, is_clean_text
+from humanuser import EVERY_ORGANIZATION, LONGEST_TEXT, Caller, is_clean_text
 from humanuser_adapters.auth.roles import permissions_of
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,10 @@ class _Token(BaseModel):
     @field_validator("user", "organization")
     @classmethod
     def _id(cls, value: str) -> str:
-        if not is_clean_text(value):
-            raise ValueError(f"an id has 1 to {LONGEST_TEXT} characters, none of them a control character")
+        if not is_clean_text(value) or value == EVERY_ORGANIZATION:
+            raise ValueError(
+                f"an id has 1 to {LONGEST_TEXT} characters, none a control character, and is not {EVERY_ORGANIZATION!r}"
+            )
         return value
 
     def caller(self) -> Caller:
@@ -92,7 +94,8 @@ def add_to_token_file(path: Path, token: str, *, user: str, organization: str, r
     """Add *token* to the file at *path*, which is made if it is not there. Raises ``ValueError`` and ``OSError``."""
     entry = {"sha256": digest(token), "user": user, "organization": organization, "roles": list(roles)}
     _Token.model_validate(entry).caller()
-    lines = ["[[token]]", *(f"{name} = {json.dumps(value)}" for name, value in entry.items()), "", ""]
+    values = (f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in entry.items())
+    lines = ["", "[[token]]", *values, ""]  # what is there may not end its last line
     with os.fdopen(os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600), "a", encoding="utf-8") as file:
         file.write("\n".join(lines))  # one write, so that a reader sees an entry or none of it
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from humanuser import Event, GeneratorInfo, PhoneNumber, Recorded, SealedCode, UnknownEvent
 from humanuser_adapters.cli.session import (
@@ -44,7 +45,7 @@ def history(
 
 def history_table(recorded: Sequence[Recorded], *, reveal: bool = False) -> Table:
     """The events as a table for people."""
-    table = Table(title=f"History of user {recorded[0].user_id}")
+    table = Table(title=Text(f"History of user {recorded[0].user_id}"))
     for heading in ("#", "when (UTC)", "what"):
         table.add_column(heading, no_wrap=True)
     for heading in ("by", "saying"):
@@ -52,7 +53,7 @@ def history_table(recorded: Sequence[Recorded], *, reveal: bool = False) -> Tabl
     for one in recorded:
         saying = ", ".join(f"{name} {value}" for name, value in _payload(one.event, reveal=reveal).items())
         when = one.created_at.strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(str(one.sequence), when, one.event.type, one.creator, saying)
+        table.add_row(str(one.sequence), when, *map(Text, (one.event.type, one.creator, saying)))
     return table
 
 
@@ -128,5 +129,5 @@ def outbox(database: DatabaseOption = None, as_json: JsonOption = False) -> None
     for heading in ("message", "user", "code", "state", "attempts", "due", "note"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
-        table.add_row(*map(str, entry.values()))
+        table.add_row(*(Text(str(value)) for value in entry.values()))
     out.print(table)

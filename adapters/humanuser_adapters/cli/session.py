@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from humanuser import By, CodeUnreadable, Details, DomainError, SmsSender, StoreError
 from humanuser_adapters.application import Application
@@ -50,7 +51,7 @@ UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The user's id
 
 def fail(exit_code: Exit, message: str) -> NoReturn:
     """Say why on stderr and end."""
-    err.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
+    err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
     raise typer.Exit(exit_code)
 
 
@@ -59,11 +60,7 @@ def read_settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
-        fail(Exit.USAGE, "; ".join(problems))
+        fail(Exit.USAGE, _problems(error))
 
 
 @contextmanager
@@ -84,6 +81,8 @@ def errors_told() -> Iterator[None]:
         fail(Exit.REFUSED, str(refusal))
     except (StoreError, CodeUnreadable) as error:
         fail(Exit.UNAVAILABLE, str(error))
+    except ValidationError as error:
+        fail(Exit.USAGE, _problems(error))
     except (ValueError, OSError) as error:
         fail(Exit.USAGE, str(error))
 
@@ -107,7 +106,7 @@ def show(answer: dict[str, Any], *, as_json: bool) -> None:
     else:
         width = max(map(len, answer))
         for name, value in answer.items():
-            out.print(f"{name:<{width}}  {_escaped(str(value))}", highlight=False, soft_wrap=True)
+            out.print(Text(f"{name:<{width}}  {value}"), soft_wrap=True)
 
 
 def show_json(answer: object) -> None:
@@ -140,8 +139,14 @@ def _sender(settings: Settings) -> SmsSender | None:
 def _keys(settings: Settings) -> Keys:
     if settings.code_keys is not None:
         return Keys.parse(settings.code_keys.get_secret_value())
-    return Keys.of_file(settings.code_key_file or settings.database.with_name(f"{settings.database.name}.keys"))
+    path = settings.code_key_file or settings.database.with_name(f"{settings.database.name}.keys")
+    try:
+        return Keys.of_file(path)
+    except OSError as error:
+        fail(Exit.UNAVAILABLE, f"the key file {path} cannot be used: {error.strerror}")
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+def _problems(error: ValidationError) -> str:
+    """What is wrong, in one line, without the values: they may be secrets."""
+    problems = error.errors(include_input=False, include_url=False)
+    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}" for problem in problems)

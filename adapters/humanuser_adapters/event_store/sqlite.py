@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from eventsourcing import sqlite as library
 from eventsourcing.persistence import (
     ApplicationRecorder,
     IntegrityError,
@@ -22,7 +23,6 @@ from eventsourcing.persistence import (
     Subscription,
     Tracking,
 )
-from eventsourcing.sqlite import SQLiteFactory
 from eventsourcing.utils import Environment, EnvType
 
 from humanuser_adapters.event_store.recorder import (
@@ -106,7 +106,7 @@ class SQLiteEventRecorder(EventRecorder):
         tracking: Tracking | None = None,
         **_: Any,
     ) -> Sequence[int] | None:
-        if not stored_events:
+        if not stored_events and tracking is None:
             return []
         envelope = envelope or Envelope(instance_id=self._scope[0], aggregate_type=self._scope[1])
         rows = _rows(envelope, stored_events)
@@ -211,7 +211,7 @@ class SQLiteTrackingEventRecorder(SQLiteEventRecorder, TrackingEventRecorder):
         return row[0] if row else None
 
 
-class Factory(SQLiteFactory):
+class Factory(library.SQLiteFactory):
     """Gives applications of the library our recorders; their snapshots and custom trackers stay the library's own."""
 
     INSTANCE_ID = "INSTANCE_ID"

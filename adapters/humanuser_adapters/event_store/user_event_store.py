@@ -96,7 +96,7 @@ def _one_recorded(row: Row) -> Recorded:
             instance_id=instance_id,
             user_id=user_id,
             sequence=sequence,
-            created_at=datetime.fromisoformat(created_at),
+            created_at=_moment(created_at),
             creator=creator,
             resource_owner=owner,
             event=event_of(event_type, payload),
@@ -105,3 +105,10 @@ def _one_recorded(row: Row) -> Recorded:
         )
     except (TypeError, ValueError) as error:
         raise UnreadableEvent(position, str(error)) from error
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"there is no time zone in {text!r}")
+    return moment

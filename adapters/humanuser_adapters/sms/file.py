@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +17,6 @@ class FileSms:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._turn = threading.Lock()
 
     def send(self, sms: Sms) -> Accepted | Retryable | Misconfigured:
         line = json.dumps(
@@ -25,12 +24,13 @@ class FileSms:
             default=datetime.isoformat,
         )
         try:
-            with self._turn, os.fdopen(os.open(self._path, _APPEND, 0o600), "a+b") as file:
+            with os.fdopen(os.open(self._path, _APPEND, 0o600), "a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # one at a time, of whatever thread or process, until it is closed
                 start = "" if _ends_a_line(file) else "\n"
-                file.write(f"{start}{line}\n".encode())  # one write, so that lines of several processes do not mix
+                file.write(f"{start}{line}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
-        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
             return Misconfigured(f"the SMS file cannot be opened: {error.strerror}")
         except OSError as error:
             return Retryable(f"the SMS file cannot be written: {error.strerror}")
@@ -39,7 +39,7 @@ class FileSms:
     def look_up(self, sms: Sms) -> Accepted | None:
         """Whether the file has the SMS already."""
         try:
-            with self._path.open(encoding="utf-8") as file:
+            with self._path.open(encoding="utf-8", errors="replace") as file:
                 return Accepted() if any(_message_id(line) == sms.message_id for line in file) else None
         except OSError:
             return None

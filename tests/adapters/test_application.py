@@ -1,0 +1,168 @@
+"""The whole: commands, reads that see them, and SMS in the background."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import FakeClock
+from humanuser import (
+    Accepted,
+    By,
+    Details,
+    HumanUserAdded,
+    PhoneNumber,
+    Sms,
+    UnreadableEvent,
+)
+from humanuser.testing import AT
+from humanuser_adapters.application import Application
+from humanuser_adapters.outbox import State
+from humanuser_adapters.vault import AesGcmVault
+from humanuser_projections import UserPhone
+
+ADMIN = By("admin", organization="org1")
+ADDED = HumanUserAdded(user_name="ada")
+
+
+class Sender:
+    def __init__(self) -> None:
+        self.sent: list[Sms] = []
+
+    def send(self, sms: Sms) -> Accepted:
+        self.sent.append(sms)
+        return Accepted()
+
+    def look_up(self, _: Sms) -> None:
+        return None
+
+
+@pytest.fixture
+def sender() -> Sender:
+    return Sender()
+
+
+@pytest.fixture
+def sending(tmp_path: Path, vault: AesGcmVault, clock: FakeClock, sender: Sender) -> Iterator[Application]:
+    with Application(tmp_path / "test.sqlite", vault, sender=sender, clock=clock) as application:
+        application.start()
+        yield application
+        application.stop()
+
+
+def eventually(seen: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 5
+    while not seen() and time.monotonic() < until:
+        time.sleep(0.002)
+    return seen()
+
+
+def tamper(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_a_read_sees_every_write_before_it(application: Application) -> None:
+    application.commands.add_human_user("user1", ADDED, phone="+41791234567", by=ADMIN)
+    added = application.find_user("user1")
+    application.commands.change_phone("user1", "+41791234568", verified=True, by=ADMIN)
+    changed = application.find_user("user1")
+
+    number = PhoneNumber("+41791234568")
+    assert added == (
+        Details(sequence=1, creation_date=AT, change_date=AT, resource_owner="org1"),
+        UserPhone(PhoneNumber("+41791234567")),
+    )
+    assert changed == (
+        Details(sequence=4, creation_date=AT, change_date=AT, resource_owner="org1"),
+        UserPhone(number, True, number),
+    )
+
+
+def test_a_read_sees_the_writes_of_other_processes(
+    application: Application, tmp_path: Path, vault: AesGcmVault, clock: FakeClock
+) -> None:
+    with Application(tmp_path / "test.sqlite", vault, clock=clock) as other:
+        other.commands.add_human_user("user1", ADDED, by=ADMIN)
+
+        assert application.find_user("user1") == other.find_user("user1")
+
+
+def test_nobody_is_found_under_an_id_that_nobody_has(application: Application) -> None:
+    assert application.find_user("user1") is None
+    assert application.history("user1") == []
+
+
+def test_an_sms_goes_out_in_the_background(sending: Application, sender: Sender) -> None:
+    sending.commands.add_human_user("user1", ADDED, phone="+41791234567", by=ADMIN)
+
+    assert eventually(lambda: [one.state for one in sending.deliveries()] == [State.SENT])
+    assert [sms.to for sms in sender.sent] == [PhoneNumber("+41791234567")]
+    assert sending.problems() == {}
+
+
+def test_a_number_that_somebody_vouches_for_gets_no_sms(sending: Application, sender: Sender) -> None:
+    sending.commands.add_human_user("user1", ADDED, phone="+41791234567", verified=True, by=ADMIN)
+
+    assert sending.deliveries() == []
+    assert sender.sent == []
+
+
+def test_without_a_sender_nothing_is_sent_and_the_change_succeeds(
+    application: Application, tmp_path: Path, vault: AesGcmVault, clock: FakeClock, sender: Sender
+) -> None:
+    application.start()
+    application.commands.add_human_user("user1", ADDED, phone="+41791234567", by=ADMIN)
+    assert [one.state for one in application.deliveries()] == [State.DUE]
+    application.stop()
+
+    clock.advance(minutes=10)
+    with Application(tmp_path / "test.sqlite", vault, sender=sender, clock=clock) as later:
+        later.start()
+        assert eventually(lambda: [one.state for one in later.deliveries()] == [State.DROPPED])
+        later.stop()
+
+    assert sender.sent == []
+
+
+def test_a_rebuild_gives_the_same_rows_and_sends_nothing(sending: Application, sender: Sender, tmp_path: Path) -> None:
+    for number in range(20):
+        sending.commands.add_human_user(f"user{number}", ADDED, phone=f"+4179123456{number % 10}", by=ADMIN)
+    assert eventually(lambda: {one.state for one in sending.deliveries()} == {State.SENT})
+    before = [sending.find_user(f"user{number}") for number in range(20)]
+    tamper(tmp_path / "test.sqlite", "UPDATE humanuser_user_phone SET phone = '+1'")
+    head = sending.head()
+
+    count = sending.rebuild()
+
+    assert count == head == sending.head()
+    assert [sending.find_user(f"user{number}") for number in range(20)] == before
+    assert len(sender.sent) == 20
+
+
+def test_an_event_that_cannot_be_read_is_a_problem_with_a_position(application: Application, tmp_path: Path) -> None:
+    application.commands.add_human_user("user1", ADDED, by=ADMIN)
+    application.commands.add_human_user("user2", ADDED, by=ADMIN)
+    tamper(tmp_path / "test.sqlite", "UPDATE humanuser_events SET payload = '{' WHERE position = 2")
+    application.start()
+
+    assert eventually(lambda: "position 2" in application.problems().get("users", ""))
+    with pytest.raises(UnreadableEvent):
+        application.find_user("user1")
+    application.stop()
+
+
+def test_before_it_is_started_it_says_that_it_does_not_run(application: Application) -> None:
+    assert application.problems() == {"users": "not running"}
+
+
+def test_a_database_that_breaks_is_a_problem(sending: Application, tmp_path: Path) -> None:
+    tamper(tmp_path / "test.sqlite", "DROP TABLE humanuser_subscriptions")
+
+    assert "no such table" in sending.problems()["database"]

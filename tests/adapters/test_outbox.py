@@ -1,0 +1,263 @@
+"""The outbox: claimed by one, settled once, tried again later, never for a code that is not wanted."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from conftest import FakeClock
+from humanuser import (
+    Accepted,
+    By,
+    Commands,
+    HumanUserAdded,
+    Misconfigured,
+    Permanent,
+    PhoneNumber,
+    PhoneVerificationCodeSent,
+    Retryable,
+    Sms,
+    SmsOutcome,
+    Unknown,
+)
+from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, Delivery, Outbox, OutboxWorker, State
+from humanuser_adapters.sqlite import Database
+from humanuser_adapters.subscription import Subscription
+from humanuser_adapters.vault import AesGcmVault, draw_code
+from humanuser_projections import PhoneNotifier
+
+ADMIN = By("admin", organization="org1")
+
+
+class ScriptedSender:
+    """Answers with the outcomes of a script, then accepts."""
+
+    def __init__(self) -> None:
+        self.script: list[SmsOutcome | Exception] = []
+        self.sent: list[Sms] = []
+
+    def send(self, sms: Sms) -> SmsOutcome:
+        self.sent.append(sms)
+        outcome = self.script.pop(0) if self.script else Accepted("id")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def look_up(self, sms: Sms) -> Accepted | None:
+        return Accepted("found") if any(one.message_id == sms.message_id for one in self.sent) else None
+
+
+class World:
+    def __init__(self, path: Path, vault: AesGcmVault, clock: FakeClock) -> None:
+        self.clock = clock
+        self.database = database = Database(path)
+        self.store = UserEventStore(SQLiteEventRecorder(database))
+        self.outbox = Outbox(database, clock)
+        self.subscription = Subscription("notifications", database, self.store, self.outbox)
+        self.commands = Commands(self.store, vault, clock, draw_code)
+        self.sender = ScriptedSender()
+        notifier = PhoneNotifier(self.store, vault, self.sender, self.commands, clock)
+        self.worker = OutboxWorker(self.outbox, notifier, clock, instance_id="default", jitter=lambda: 1.0)
+
+    def add_user(self, user_id: str = "user1") -> None:
+        profile = HumanUserAdded(user_name=user_id)
+        self.commands.add_human_user(user_id, profile, phone="+41791234567", by=ADMIN)
+        self.subscription.catch_up()
+
+    def deliveries(self) -> list[Delivery]:
+        return list(self.outbox.list("default"))
+
+    def states(self) -> list[tuple[State, int, str]]:
+        return [(one.state, one.attempts, one.note) for one in self.deliveries()]
+
+
+@pytest.fixture
+def world(tmp_path: Path, vault: AesGcmVault, clock: FakeClock) -> World:
+    return World(tmp_path / "test.sqlite", vault, clock)
+
+
+def test_what_is_accepted_is_sent_and_nothing_waits(world: World) -> None:
+    world.add_user()
+
+    wait = world.worker.send_due()
+
+    assert wait is None
+    assert world.states() == [(State.SENT, 1, "id")]
+    assert isinstance(world.store.load("default", "user1")[-1].event, PhoneVerificationCodeSent)
+
+
+def test_the_row_holds_neither_number_nor_code(world: World) -> None:
+    world.add_user()
+    world.worker.send_due()
+
+    with world.database.read() as connection:
+        rows = str(connection.execute("SELECT * FROM humanuser_outbox").fetchall())
+
+    assert "+4179" not in rows
+    assert world.sender.sent[0].text.split()[0] not in rows
+
+
+def test_events_taken_in_again_make_no_second_sms(world: World) -> None:
+    world.add_user()
+    with world.database.write() as connection:
+        connection.execute("UPDATE humanuser_subscriptions SET position = 0")
+
+    world.subscription.catch_up()
+    world.worker.send_due()
+
+    assert len(world.sender.sent) == 1
+
+
+def test_what_may_work_later_is_tried_later_with_the_same_id(world: World) -> None:
+    world.add_user()
+    world.sender.script = [Retryable("busy"), Retryable("busy")]
+
+    waits = []
+    while (wait := world.worker.send_due()) is not None:
+        waits.append(wait)
+        world.clock.now += wait
+
+    assert waits == [timedelta(seconds=2), timedelta(seconds=4)]
+    assert world.states() == [(State.SENT, 3, "id")]
+    assert len({sms.message_id for sms in world.sender.sent}) == 1
+
+
+def test_a_provider_that_names_a_time_is_obeyed(world: World) -> None:
+    world.add_user()
+    world.sender.script = [Retryable("busy", timedelta(seconds=90))]
+
+    assert world.worker.send_due() == timedelta(seconds=90)
+
+
+def test_pauses_grow_to_a_longest_and_end_with_the_code(world: World) -> None:
+    world.add_user()
+    world.sender.script = [Retryable("busy")] * 100
+
+    waits = []
+    while (wait := world.worker.send_due()) is not None:
+        waits.append(wait)
+        world.clock.now += wait
+
+    assert max(waits) == LONGEST_PAUSE
+    assert sum(waits, timedelta(0)) >= timedelta(minutes=10)
+    assert world.states()[0][0] is State.DROPPED
+    assert "expired" in world.states()[0][2]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [(Permanent("no such number"), State.FAILED), (Unknown("no answer"), State.UNKNOWN)],
+)
+def test_what_is_for_good_or_not_known_is_not_tried_again(world: World, outcome: SmsOutcome, state: State) -> None:
+    world.add_user()
+    world.sender.script = [outcome]
+
+    assert world.worker.send_due() is None
+    world.clock.advance(minutes=5)
+    world.worker.send_due()
+
+    assert len(world.sender.sent) == 1
+    assert world.states()[0][0] is state
+
+
+def test_a_wrong_set_up_waits_for_an_operator_until_the_code_ends(world: World) -> None:
+    world.add_user()
+    world.sender.script = [Misconfigured("no account")]
+
+    wait = world.worker.send_due()
+    world.clock.now += wait or timedelta(0)
+    world.worker.send_due()
+
+    assert world.states() == [(State.SENT, 2, "id")]
+
+
+def test_a_code_that_was_replaced_is_dropped(world: World) -> None:
+    world.add_user()
+    world.commands.change_phone("user1", "+41791234568", by=ADMIN)
+    world.subscription.catch_up()
+
+    world.worker.send_due()
+
+    assert [state for state, _, _ in world.states()] == [State.DROPPED, State.SENT]
+    assert [sms.to.e164 for sms in world.sender.sent] == ["+41791234568"]
+
+
+def test_a_claim_keeps_others_away_until_its_lease_ends(world: World) -> None:
+    world.add_user()
+
+    first = world.outbox.claim("default")
+    second = world.outbox.claim("default")
+    world.clock.now += LEASE
+    third = world.outbox.claim("default")
+
+    assert first is not None
+    assert not first.interrupted
+    assert second is None
+    assert third is not None
+    assert (third.interrupted, third.attempts) == (True, 2)
+
+
+def test_who_was_frozen_beyond_the_lease_cannot_settle_for_the_successor(world: World) -> None:
+    world.add_user()
+    frozen = world.outbox.claim("default")
+    world.clock.now += LEASE
+    successor = world.outbox.claim("default")
+    assert frozen is not None
+    assert successor is not None
+
+    assert not world.outbox.settle(frozen, State.FAILED, "too late")
+    assert world.outbox.settle(successor, State.SENT)
+    assert world.states() == [(State.SENT, 2, "")]
+
+
+def test_a_worker_that_died_after_sending_is_found_out_and_nothing_is_sent_twice(world: World) -> None:
+    world.add_user()
+    claim = world.outbox.claim("default")
+    assert claim is not None
+    number = PhoneNumber("+41791234567")
+    sms = Sms(message_id=claim.notification.message_id, to=number, text="", expires_at=None)
+    world.sender.sent.append(sms)
+
+    waiting = world.worker.send_due()
+    world.clock.now += waiting or timedelta(0)
+    world.worker.send_due()
+
+    assert waiting == LEASE
+    assert world.sender.sent == [sms]
+    assert world.states() == [(State.SENT, 2, "found")]
+
+
+def test_a_worker_that_died_before_sending_is_made_up_for(world: World) -> None:
+    world.add_user()
+    world.sender.script = [ConnectionAbortedError("killed")]
+
+    with pytest.raises(ConnectionAbortedError):
+        world.worker.send_due()
+    world.sender.sent.clear()
+    world.clock.now += LEASE
+    world.worker.send_due()
+
+    assert world.states() == [(State.SENT, 2, "id")]
+
+
+def test_many_workers_send_each_sms_once(world: World) -> None:
+    for number in range(20):
+        world.add_user(f"user{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: world.worker.send_due(), range(8)))
+
+    assert len(world.sender.sent) == len({sms.message_id for sms in world.sender.sent}) == 20
+    assert {state for state, _, _ in world.states()} == {State.SENT}
+
+
+def test_other_instances_sms_are_left_alone(world: World) -> None:
+    world.add_user()
+
+    assert world.outbox.claim("other") is None
+    assert world.outbox.list("other") == []
+    assert world.outbox.next_due("other") is None

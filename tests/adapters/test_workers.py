@@ -1,0 +1,102 @@
+"""Work in the background: woken, timed, going on after a fault, and finished before it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from humanuser_adapters import workers
+from humanuser_adapters.sqlite import Database
+from humanuser_adapters.workers import Worker
+
+PATIENCE_SECONDS = 5
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "test.sqlite")
+    yield database
+    database.close()
+
+
+def eventually(seen: Callable[[], bool]) -> bool:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not seen() and time.monotonic() < until:
+        time.sleep(0.002)
+    return seen()
+
+
+def test_it_works_at_once_and_after_every_write(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "LONGEST_WAIT", timedelta(hours=1))
+    done: list[int] = []
+    worker = Worker("test", database, lambda: done.append(1))
+    worker.start()
+    assert eventually(lambda: len(done) >= 1)
+
+    with database.write() as connection:
+        connection.execute("CREATE TABLE things (name TEXT)")
+
+    assert eventually(lambda: len(done) >= 2)
+    worker.stop()
+
+
+def test_it_works_when_its_own_time_is_up(database: Database) -> None:
+    done: list[int] = []
+
+    def work() -> timedelta:
+        done.append(1)
+        return timedelta(milliseconds=1)
+
+    worker = Worker("test", database, work)
+    worker.start()
+
+    assert eventually(lambda: len(done) >= 5)
+    worker.stop()
+
+
+def test_a_fault_is_told_once_and_the_work_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "PAUSE_AFTER_FAULT", timedelta(milliseconds=1))
+    faults = [ValueError("bad"), ValueError("bad"), None]
+    healthy: list[bool] = []
+
+    def work() -> timedelta:
+        healthy.append(worker.healthy)
+        fault = faults.pop(0) if faults else None
+        if fault:
+            raise fault
+        return timedelta(0)
+
+    worker = Worker("test", database, work)
+    with caplog.at_level(logging.ERROR):
+        worker.start()
+        assert eventually(lambda: worker.healthy and len(healthy) > 3)
+        worker.stop()
+
+    assert healthy[:4] == [True, False, False, True]
+    assert len(caplog.records) == 1
+
+
+def test_stopping_waits_for_the_work_at_hand(database: Database) -> None:
+    begun = threading.Event()
+    finished: list[int] = []
+
+    def work() -> None:
+        begun.set()
+        time.sleep(0.05)
+        finished.append(1)
+
+    worker = Worker("test", database, work)
+    worker.start()
+    begun.wait(PATIENCE_SECONDS)
+    worker.stop()
+
+    assert finished
+    assert not worker.healthy
