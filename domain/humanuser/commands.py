@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from humanuser.caller import EVERY_ORGANIZATION
 from humanuser.clean_text import LONGEST_TEXT, is_clean_text
 from humanuser.details import Details
 from humanuser.errors import (
@@ -84,7 +85,7 @@ class Commands:
         Raises ``TextInvalid``, ``PhoneInvalid``, ``UserAlreadyExists``.
         """
         _require_id(user_id)
-        _require_text("Organization", by.organization)
+        _require_text("Organization", "" if by.organization == EVERY_ORGANIZATION else by.organization)
         _require_profile(profile)
         number = parse_phone_number(phone, self._policy.phone) if phone else None
         profile = profile.model_copy(update={"phone": number})

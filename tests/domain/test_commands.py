@@ -242,6 +242,7 @@ def test_an_id_that_is_taken_is_refused_in_every_organization(commands: Commands
         (HumanUserAdded(user_name="ada", email="a\r\nb"), "org1", "Email"),
         (ADDED, "", "Organization"),
         (ADDED, "a\0", "Organization"),
+        (ADDED, "*", "Organization"),
     ],
 )
 def test_a_user_with_a_name_that_is_none_is_not_added(

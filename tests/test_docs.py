@@ -1,0 +1,90 @@
+"""The documentation is true: pages follow from the code, links lead somewhere, the README's answer is the server's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner
+
+from humanuser_adapters.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def _reference_pages() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference_pages", ROOT / "docs" / "reference_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["events.md", "refusals.md", "settings.md", "api.md"])
+def test_a_page_of_reference_says_what_the_code_says(name: str) -> None:
+    pages = _reference_pages()
+
+    assert (ROOT / "docs" / "reference" / name).read_text() == pages.PAGES[name](), "run: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_leads_to_a_page(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_decision_is_listed() -> None:
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+
+    for page in ROOT.glob("docs/decisions/0*.md"):
+        assert f"]({page.name})" in index
+        text = page.read_text()
+        assert all(f"**{part}**" in text for part in ("Context.", "Decision.", "What would change our mind."))
+
+
+def test_the_commands_that_the_readme_names_exist() -> None:
+    names = set(re.findall(r"make (\w+)", (ROOT / "README.md").read_text()))
+
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert {"demo", "test"} <= names <= targets
+
+
+def test_every_command_line_in_the_pages_is_understood() -> None:
+    lines = [
+        line.partition("#")[0].split()[1:]
+        for page in PAGES
+        for line in page.read_text().splitlines()
+        if re.match(r"humanuser \w", line)
+    ]
+
+    assert lines
+    for words in lines:
+        options = [word for word in words if word.startswith("--")]
+        command = words[: 2 if words[0] in ("user", "phone", "token") else 1]
+        shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+        assert shown.exit_code == 0, words
+        assert all(option in shown.output for option in options), words
+
+
+def test_the_answer_in_the_readme_is_what_the_demo_gets() -> None:
+    readme = (ROOT / "README.md").read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "humanuser_adapters.cli", "demo"], capture_output=True, text=True, check=True
+    )
+
+    answer = json.loads(re.search(r"^(\{\"details\".*\})$", readme, re.MULTILINE)[1])  # type: ignore[index]  # or fail
+    real = json.loads(re.search(r"PUT [^\n]*\n *(\{\"details\".*\})\n", done.stdout)[1])  # type: ignore[index]  # or fail
+
+    assert answer["details"].keys() == real["details"].keys()
+    assert answer["details"]["sequence"] == real["details"]["sequence"]
+    assert answer["details"]["resourceOwner"] == real["details"]["resourceOwner"]
