@@ -17,8 +17,8 @@ OmitEmpty = Field(exclude_if=operator.not_)
 """Marks a field that is not stored when it is empty, as ZITADEL stores it."""
 
 
-class Fact(BaseModel):
-    """Something that happened. Fields that a stored payload has and we do not know are ignored."""
+class _Payload(BaseModel):
+    """Fields as ZITADEL names them. Those that are stored and that we do not know are ignored."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -27,6 +27,10 @@ class Fact(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
     )
+
+
+class Fact(_Payload):
+    """Something that happened."""
 
     type: ClassVar[str]
     legacy_types: ClassVar[tuple[str, ...]] = ()
@@ -93,16 +97,8 @@ class PhoneVerificationCodeAdded(Fact):
         return timedelta(microseconds=max(-(2**63), min(self.expiry, 2**63)) // 1000)
 
 
-class GeneratorInfo(BaseModel):
+class GeneratorInfo(_Payload):
     """Which verification service sent a code, if one did."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
 
     id: Annotated[str, OmitEmpty] = ""
     verification_id: Annotated[str, OmitEmpty] = ""
