@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from fakes import FakeClock
 from humanuser import Policy
-from humanuser.testing import AT
 from humanuser_adapters.application import Application
 from humanuser_adapters.sqlite import Database
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
@@ -36,20 +35,6 @@ def _databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for database in opened:
         database.close()
-
-
-class FakeClock:
-    """A clock that stands still until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.now = AT
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, **span: float) -> None:
-        """Let time pass: ``advance(minutes=10)``."""
-        self.now += timedelta(**span)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Database:
     def __init__(self, path: Path | str, *, patience: timedelta = timedelta(seconds=5)) -> None:
         if str(path) == ":memory:" or not str(path):
             raise ValueError("a database needs a file, because several connections share it")
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self._patience = patience
         self._readers: deque[sqlite3.Connection] = deque()
         self._turn_to_write = threading.Lock()

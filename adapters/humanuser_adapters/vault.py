@@ -66,6 +66,7 @@ class Keys:
                     os.link(fresh, path)
             finally:
                 fresh.unlink()
+            _sync(path.parent)
         return cls.parse(path.read_text().strip())
 
 
@@ -107,6 +108,15 @@ def draw_code(code_format: CodeFormat) -> VerificationCode:
         number, index = divmod(number, len(alphabet))
         characters.append(alphabet[index])
     return VerificationCode("".join(characters))
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in *folder* on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _bound_to(owner: CodeOwner) -> bytes:

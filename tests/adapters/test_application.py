@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import FakeClock
+from fakes import FakeClock, eventually
 from humanuser import (
     Accepted,
     By,
@@ -52,13 +51,6 @@ def sending(tmp_path: Path, vault: AesGcmVault, clock: FakeClock, sender: Sender
         application.start()
         yield application
         application.stop()
-
-
-def eventually(seen: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 5
-    while not seen() and time.monotonic() < until:
-        time.sleep(0.002)
-    return seen()
 
 
 def tamper(path: Path, statement: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import FakeClock
+from fakes import FakeClock
 from humanuser import (
     Accepted,
     By,

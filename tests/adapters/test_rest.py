@@ -12,11 +12,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from conftest import FakeClock
+from fakes import Callers, FakeClock, another, as_caller, pending_code
 from humanuser import (
     By,
     Caller,
-    CodeOwner,
     CodeUnreadable,
     CodeVault,
     HumanUser,
@@ -36,13 +35,6 @@ MY_PHONE = "/auth/v1/users/me/phone"
 OLD = "+41791234567"
 NEW = "+41791234568"
 BOB = {"userName": "bob", "profile": {"firstName": "Bob", "lastName": "Byte"}}
-
-
-class Callers(dict[str, Caller]):
-    """Who calls, by token."""
-
-    def authenticate(self, token: str) -> Caller | None:
-        return self.get(token)
 
 
 CALLERS = Callers(
@@ -78,7 +70,7 @@ def test_a_command_is_answered_with_where_the_history_stands(
 ) -> None:
     clock.advance(minutes=2)
 
-    answer = client.request(verb, path, json=body, headers=_as(token))
+    answer = client.request(verb, path, json=body, headers=as_caller(token))
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json() == {
@@ -93,7 +85,7 @@ def test_a_command_is_answered_with_where_the_history_stands(
 
 @pytest.mark.parametrize(("token", "path"), [("admin", ADAS_PHONE), ("ada", MY_PHONE)])
 def test_a_phone_is_read_without_the_fields_that_are_zero(client: TestClient, token: str, path: str) -> None:
-    answer = client.get(path, headers=_as(token))
+    answer = client.get(path, headers=as_caller(token))
 
     assert answer.status_code == 200
     assert answer.json() == {
@@ -112,7 +104,9 @@ def test_a_phone_is_proven_with_its_code(
 ) -> None:
     clock.advance(minutes=2)
 
-    answer = client.post(f"{MY_PHONE}/_verify", json={"code": _code(application, vault)}, headers=_as("ada"))
+    answer = client.post(
+        f"{MY_PHONE}/_verify", json={"code": pending_code(application, vault)}, headers=as_caller("ada")
+    )
 
     assert answer.json()["details"] == {
         "sequence": "3",
@@ -195,7 +189,7 @@ def test_an_administrator_can_vouch_for_a_number(client: TestClient, phone: str)
 
 
 def test_nobody_can_vouch_for_ones_own_number(client: TestClient) -> None:
-    client.put(MY_PHONE, json={"phone": NEW, "isPhoneVerified": True}, headers=_as("ada"))
+    client.put(MY_PHONE, json={"phone": NEW, "isPhoneVerified": True}, headers=as_caller("ada"))
 
     assert client.get(ADAS_PHONE).json()["phone"] == {"phone": NEW}
 
@@ -242,19 +236,19 @@ def test_any_content_type_is_read_as_json(client: TestClient, content_type: str)
 
 
 def test_who_asked_is_recorded(client: TestClient, application: Application) -> None:
-    client.put(ADAS_PHONE, json={"phone": NEW}, headers=_as("manager"))
-    client.delete(MY_PHONE, headers=_as("ada"))
+    client.put(ADAS_PHONE, json={"phone": NEW}, headers=as_caller("manager"))
+    client.delete(MY_PHONE, headers=as_caller("ada"))
 
     assert [recorded.creator for recorded in application.history("ada")[2:]] == ["manager", "manager", "ada"]
 
 
 def test_the_header_chooses_the_organization(client: TestClient) -> None:
-    answer = client.post(USERS, json=BOB, headers={**_as("instance"), "x-zitadel-orgid": "org2"})
+    answer = client.post(USERS, json=BOB, headers={**as_caller("instance"), "x-zitadel-orgid": "org2"})
 
     path = f"/management/v1/users/{answer.json()['userId']}/phone"
     assert answer.json()["details"]["resourceOwner"] == "org2"
-    assert client.get(path, headers={**_as("instance"), "x-zitadel-orgid": "org2"}).status_code == 200
-    assert client.get(path, headers=_as("instance")).status_code == 404
+    assert client.get(path, headers={**as_caller("instance"), "x-zitadel-orgid": "org2"}).status_code == 200
+    assert client.get(path, headers=as_caller("instance")).status_code == 404
 
 
 def test_of_several_organizations_the_first_counts(client: TestClient) -> None:
@@ -269,7 +263,7 @@ def test_an_empty_organization_is_the_callers_own(client: TestClient) -> None:
 
 
 def test_ones_own_phone_is_in_ones_own_organization_whatever_the_header_says(client: TestClient) -> None:
-    assert client.get(MY_PHONE, headers={**_as("ada"), "x-zitadel-orgid": "org2"}).status_code == 200
+    assert client.get(MY_PHONE, headers={**as_caller("ada"), "x-zitadel-orgid": "org2"}).status_code == 200
 
 
 def test_a_refusal_is_a_status_with_zitadels_id(client: TestClient) -> None:
@@ -398,10 +392,10 @@ def test_without_a_key_users_of_one_name_are_two(client: TestClient) -> None:
 def test_a_failed_attempt_with_a_key_counts_once(
     client: TestClient, application: Application, vault: CodeVault
 ) -> None:
-    wrong = _another(_code(application, vault))
+    wrong = another(pending_code(application, vault))
 
     answers = [
-        client.post(f"{MY_PHONE}/_verify", json={"code": wrong}, headers={**_as("ada"), "Idempotency-Key": "key"})
+        client.post(f"{MY_PHONE}/_verify", json={"code": wrong}, headers={**as_caller("ada"), "Idempotency-Key": "key"})
         for _ in range(2)
     ]
 
@@ -412,7 +406,7 @@ def test_a_failed_attempt_with_a_key_counts_once(
 def test_the_same_key_of_another_caller_is_another_command(client: TestClient, application: Application) -> None:
     client.put(ADAS_PHONE, json={"phone": NEW}, headers={"Idempotency-Key": "key"})
 
-    answer = client.put(ADAS_PHONE, json={"phone": OLD}, headers={**_as("manager"), "Idempotency-Key": "key"})
+    answer = client.put(ADAS_PHONE, json={"phone": OLD}, headers={**as_caller("manager"), "Idempotency-Key": "key"})
 
     assert answer.json()["details"]["sequence"] == "6"
     assert len(application.history("ada")) == 6
@@ -570,23 +564,7 @@ def test_an_id_may_have_any_printable_characters(client: TestClient, application
 
 
 def _client(app: Any) -> TestClient:  # Any: Starlette's client takes an app of either ASGI version
-    return TestClient(app, headers=_as("admin"), follow_redirects=False, raise_server_exceptions=False)
-
-
-def _as(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _code(application: Application, vault: CodeVault) -> str:
-    """Ada's pending code."""
-    pending = HumanUser.replay(application.history("ada")).pending_code
-    assert pending is not None
-    assert pending.added.code is not None
-    return vault.open(pending.added.code, CodeOwner("default", "ada")).characters
-
-
-def _another(code: str) -> str:
-    return code[::-1] if code != code[::-1] else f"{code}0"
+    return TestClient(app, headers=as_caller("admin"), follow_redirects=False, raise_server_exceptions=False)
 
 
 def _references(document: Any) -> set[str]:  # Any: whatever JSON holds

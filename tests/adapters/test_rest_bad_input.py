@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from conftest import FakeClock
+from fakes import Callers, FakeClock, another, as_caller, pending_code
 from humanuser import (
     By,
     Caller,
-    CodeOwner,
     CodeVault,
-    HumanUser,
     HumanUserAdded,
     PhoneVerificationFailed,
     UserRemoved,
@@ -37,13 +35,6 @@ LARGE = 5 * 1024 * 1024
 RIGHT_TO_LEFT = "\u200f"
 
 
-class Callers(dict[str, Caller]):
-    """Who calls, by token."""
-
-    def authenticate(self, token: str) -> Caller | None:
-        return self.get(token)
-
-
 CALLERS = Callers(
     admin=Caller("admin", "org1", permissions_of(["ORG_OWNER"], "org1")),
     viewer=Caller("viewer", "org1", permissions_of(["ORG_OWNER_VIEWER"], "org1")),
@@ -60,7 +51,7 @@ def client(application: Application) -> TestClient:
     application.commands.add_human_user("ada", HumanUserAdded(user_name="ada"), phone=OLD, by=by)
     application.commands.add_human_user("eve", HumanUserAdded(user_name="eve"), phone=OLD, by=by)
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    return TestClient(rest_app(service, CALLERS), headers=_as("admin"), raise_server_exceptions=False)
+    return TestClient(rest_app(service, CALLERS), headers=as_caller("admin"), raise_server_exceptions=False)
 
 
 LENGTH = "invalid UpdateHumanPhoneRequest.Phone: value length must be between 1 and 50 runes, inclusive"
@@ -91,7 +82,7 @@ def test_what_is_no_phone_for_sms_is_refused(
 
     answers = [
         client.put(ADAS_PHONE, json={**phone, "isPhoneVerified": True}),
-        client.put(MY_PHONE, json=phone, headers=_as("ada")),
+        client.put(MY_PHONE, json=phone, headers=as_caller("ada")),
         client.post(USERS, json={**BOB, "phone": phone}),
     ]
 
@@ -216,8 +207,8 @@ def test_hidden_characters_are_refused_in_every_field(client: TestClient, applic
 
     answers = [
         client.put(ADAS_PHONE, json={"phone": NEW + text}),
-        client.put(MY_PHONE, json={"phone": NEW + text}, headers=_as("ada")),
-        client.post(f"{MY_PHONE}/_verify", json={"code": text}, headers=_as("ada")),
+        client.put(MY_PHONE, json={"phone": NEW + text}, headers=as_caller("ada")),
+        client.post(f"{MY_PHONE}/_verify", json={"code": text}, headers=as_caller("ada")),
         client.post(USERS, json={"userName": text, "profile": NAMES}),
         *(
             client.post(USERS, json={**BOB, "profile": {**NAMES, name: text}})
@@ -333,11 +324,11 @@ def test_a_removed_user_cannot_do_anything(client: TestClient, application: Appl
     head = application.head()
 
     answers = [
-        client.get(MY_PHONE, headers=_as("ada")),
-        client.put(MY_PHONE, json={"phone": NEW}, headers=_as("ada")),
-        client.post(f"{MY_PHONE}/_verify", json={"code": "123456"}, headers=_as("ada")),
-        client.post(f"{MY_PHONE}/_resend_verification", headers=_as("ada")),
-        client.delete(MY_PHONE, headers=_as("ada")),
+        client.get(MY_PHONE, headers=as_caller("ada")),
+        client.put(MY_PHONE, json={"phone": NEW}, headers=as_caller("ada")),
+        client.post(f"{MY_PHONE}/_verify", json={"code": "123456"}, headers=as_caller("ada")),
+        client.post(f"{MY_PHONE}/_resend_verification", headers=as_caller("ada")),
+        client.delete(MY_PHONE, headers=as_caller("ada")),
     ]
 
     assert [answer.json()["details"][0]["id"] for answer in answers] == [
@@ -391,8 +382,8 @@ def test_who_may_not_is_refused_before_the_request_is_looked_at(
 
 
 def test_who_may_only_read_reads(client: TestClient) -> None:
-    assert client.get(ADAS_PHONE, headers=_as("viewer")).status_code == 200
-    assert client.get(ADAS_PHONE, headers=_as("eve")).status_code == 404
+    assert client.get(ADAS_PHONE, headers=as_caller("viewer")).status_code == 200
+    assert client.get(ADAS_PHONE, headers=as_caller("eve")).status_code == 404
 
 
 def test_malformed_json_is_refused_before_the_caller_is(client: TestClient) -> None:
@@ -402,7 +393,7 @@ def test_malformed_json_is_refused_before_the_caller_is(client: TestClient) -> N
 
 
 def test_a_wrong_code_is_refused_and_remembered(client: TestClient, application: Application, vault: CodeVault) -> None:
-    answer = _verify(client, _another(_code(application, vault, "ada")))
+    answer = _verify(client, another(pending_code(application, vault, "ada")))
 
     assert answer == (400, 3, "Code is invalid (COMMAND-sM0cs)")
     assert [recorded.event for recorded in application.history("ada")[2:]] == [PhoneVerificationFailed()]
@@ -413,7 +404,7 @@ def test_an_expired_code_is_refused_and_remembered(
 ) -> None:
     clock.advance(minutes=10)
 
-    answer = _verify(client, _code(application, vault, "ada"))
+    answer = _verify(client, pending_code(application, vault, "ada"))
 
     assert answer == (400, 3, "Code is invalid (COMMAND-sM0cs)")
     assert [recorded.event for recorded in application.history("ada")[2:]] == [PhoneVerificationFailed()]
@@ -422,18 +413,18 @@ def test_an_expired_code_is_refused_and_remembered(
 def test_a_code_of_somebody_else_is_refused(
     client: TestClient, application: Application, vault: CodeVault, clock: FakeClock
 ) -> None:
-    while _code(application, vault, "eve") == _code(application, vault, "ada"):
+    while pending_code(application, vault, "eve") == pending_code(application, vault, "ada"):
         clock.advance(minutes=1)
         client.post("/management/v1/users/eve/phone/_resend_verification")
 
-    answer = _verify(client, _code(application, vault, "eve"))
+    answer = _verify(client, pending_code(application, vault, "eve"))
 
     assert answer == (400, 3, "Code is invalid (COMMAND-sM0cs)")
     assert client.get(ADAS_PHONE).json()["phone"] == {"phone": OLD}
 
 
 def test_a_used_code_is_not_found(client: TestClient, application: Application, vault: CodeVault) -> None:
-    code = _code(application, vault, "ada")
+    code = pending_code(application, vault, "ada")
     assert _verify(client, code)[0] == 200
     head = application.head()
 
@@ -459,11 +450,11 @@ def test_a_code_of_an_impossible_length_is_refused(
 def test_after_five_wrong_codes_the_right_one_is_refused(
     client: TestClient, application: Application, vault: CodeVault
 ) -> None:
-    code = _code(application, vault, "ada")
-    assert {_verify(client, _another(code)) for _ in range(5)} == {(400, 3, "Code is invalid (COMMAND-sM0cs)")}
+    code = pending_code(application, vault, "ada")
+    assert {_verify(client, another(code)) for _ in range(5)} == {(400, 3, "Code is invalid (COMMAND-sM0cs)")}
     head = application.head()
 
-    answer = client.post(f"{MY_PHONE}/_verify", json={"code": code}, headers=_as("ada"))
+    answer = client.post(f"{MY_PHONE}/_verify", json={"code": code}, headers=as_caller("ada"))
 
     assert (answer.status_code, answer.json()["code"]) == (429, 8)
     assert [detail.get("id") for detail in answer.json()["details"]] == ["HU-CodeUsedUp"]
@@ -475,7 +466,7 @@ def test_a_code_asked_for_too_soon_is_refused(client: TestClient, application: A
     clock.advance(seconds=59)
     head = application.head()
 
-    answer = client.post(f"{MY_PHONE}/_resend_verification", headers=_as("ada"))
+    answer = client.post(f"{MY_PHONE}/_resend_verification", headers=as_caller("ada"))
 
     assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, 8, "1")
     assert answer.json()["details"][0]["id"] == "HU-CodeAskedTooSoon"
@@ -494,10 +485,6 @@ def test_too_many_codes_are_refused(client: TestClient, application: Application
     assert application.head() == head
     clock.advance(minutes=10)
     assert client.put(ADAS_PHONE, json={"phone": NEW}).status_code == 200
-
-
-def _as(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
 
 
 def _absent_user(absence: str, application: Application, tmp_path: Path) -> str:
@@ -523,19 +510,7 @@ def _absent_user(absence: str, application: Application, tmp_path: Path) -> str:
             return "nobody"
 
 
-def _code(application: Application, vault: CodeVault, user_id: str) -> str:
-    """The pending code of a user."""
-    pending = HumanUser.replay(application.history(user_id)).pending_code
-    assert pending is not None
-    assert pending.added.code is not None
-    return vault.open(pending.added.code, CodeOwner("default", user_id)).characters
-
-
-def _another(code: str) -> str:
-    return code[::-1] if code != code[::-1] else f"{code}0"
-
-
 def _verify(client: TestClient, code: str | None) -> tuple[int, int, str]:
     """Status, code and message of what Ada is answered."""
-    answer = client.post(f"{MY_PHONE}/_verify", json={"code": code}, headers=_as("ada"))
+    answer = client.post(f"{MY_PHONE}/_verify", json={"code": code}, headers=as_caller("ada"))
     return answer.status_code, answer.json().get("code", 0), answer.json().get("message", "")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from fakes import PATIENCE_SECONDS, eventually
 from humanuser_adapters import workers
 from humanuser_adapters.sqlite import Database
 from humanuser_adapters.workers import Worker
-
-PATIENCE_SECONDS = 5
 
 
 @pytest.fixture
@@ -23,13 +22,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "test.sqlite")
     yield database
     database.close()
-
-
-def eventually(seen: Callable[[], bool]) -> bool:
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not seen() and time.monotonic() < until:
-        time.sleep(0.002)
-    return seen()
 
 
 def test_it_works_at_once_and_after_every_write(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

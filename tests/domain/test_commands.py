@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conftest import FakeClock
+from fakes import FakeClock
 from humanuser import (
     By,
     CodeAskedTooSoon,

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from conftest import FakeClock
+from fakes import FakeClock
 from humanuser import (
     Accepted,
     By,

@@ -20,7 +20,16 @@ from humanuser import Authenticator
 from humanuser_adapters.api import PhoneService, rest_app
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import DevelopmentToken, TokenFile
-from humanuser_adapters.cli.session import DatabaseOption, Exit, JsonOption, err, fail, opened, read_settings
+from humanuser_adapters.cli.session import (
+    DatabaseOption,
+    Exit,
+    JsonOption,
+    err,
+    errors_told,
+    fail,
+    opened,
+    read_settings,
+)
 from humanuser_adapters.settings import Settings, SmsChoice
 
 GRACE_SECONDS = 10
@@ -40,9 +49,9 @@ def serve(
     """Serve the API, and send SMS."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings(database=database, host=host, port=port, sms=sms, sms_file=sms_file, token_file=token_file)
-    with opened(settings, make=True) as application:
+    with errors_told():
         authenticator = _authenticator(settings, development=development)
-        listener = _listener(settings)
+    with opened(settings, make=True) as application, listener_of(settings) as listener:
         _announce(listener, authenticator, as_json=as_json)
         config = uvicorn.Config(
             _app(application, authenticator),
@@ -66,12 +75,15 @@ def _authenticator(settings: Settings, *, development: bool) -> Authenticator:
     return TokenFile(settings.token_file)
 
 
-def _listener(settings: Settings) -> socket.socket:
+def listener_of(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+    # asyncio sets this only on sockets made for TCP by name, and without it an answer may wait 40 ms for an ACK
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _announce(listener: socket.socket, authenticator: Authenticator, *, as_json: bool) -> None:

@@ -1,0 +1,569 @@
+"""The command line: answers on stdout, errors on stderr, and an exit code that tells them apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from humanuser import CodeOwner, PhoneVerificationCodeAdded
+from humanuser_adapters.application import Application
+from humanuser_adapters.auth import TokenFile
+from humanuser_adapters.cli.app import app
+from humanuser_adapters.vault import AesGcmVault, Keys
+
+NUMBER, MASKED = "+41791234567", "67"
+OTHER = "+41791234589"
+
+
+@dataclass
+class Answer:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:  # whatever was answered
+        assert self.stdout.count("\n") == 1, "JSON for programs is one line"
+        return json.loads(self.stdout)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What was answered for people, as names and values."""
+        return {name: value.strip() for name, _, value in (line.partition(" ") for line in self.stdout.splitlines())}
+
+
+class Cli:
+    """Runs ``humanuser`` in a folder of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.database = home / "humanuser.sqlite"
+        self.shown = ""
+
+    def __call__(self, *arguments: str) -> Answer:
+        result = CliRunner().invoke(app, arguments)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        self.shown += result.output
+        return Answer(result.exit_code, result.stdout, result.stderr)
+
+    def add(self, *more: str, user_id: str = "ada") -> Answer:
+        return self("user", "add", "ada", "--first-name", "Ada", "--last-name", "Lovelace", "--id", user_id, *more)
+
+    def codes(self, user_id: str = "ada") -> list[str]:
+        """The codes of the user, opened with the key beside the database."""
+        vault = AesGcmVault(Keys.of_file(self.home / "humanuser.sqlite.keys"))
+        with Application(self.database, vault) as application:
+            events = [recorded.event for recorded in application.history(user_id)]
+        sealed = [event.code for event in events if isinstance(event, PhoneVerificationCodeAdded) and event.code]
+        return [vault.open(one, CodeOwner("default", user_id)).characters for one in sealed]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    for name in [name for name in os.environ if name.upper().startswith("HUMANUSER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return Cli(tmp_path)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def commands(group: Any, *path: str) -> list[tuple[str, ...]]:  # click's own type is Typer's secret
+    if not hasattr(group, "commands"):
+        return [path]
+    return [one for name, command in group.commands.items() for one in commands(command, *path, name)]
+
+
+COMMANDS = commands(typer.main.get_command(app))
+
+
+def test_there_are_these_commands() -> None:
+    assert sorted(" ".join(path) for path in COMMANDS) == sorted(
+        ["serve", "demo", "history", "rebuild", "outbox", "user add", "token add"]
+        + [f"phone {verb}" for verb in ("set", "show", "verify", "resend", "remove")]
+    )
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example_of_itself(cli: Cli, path: tuple[str, ...]) -> None:
+    answer = cli(*path, "--help")
+
+    assert answer.code == 0
+    assert f"Example: humanuser {' '.join(path)}" in words(answer.stdout)
+
+
+@pytest.mark.parametrize("path", [(), ("user",), ("phone",), ("token",)], ids=" ".join)
+def test_a_group_shows_what_it_can_do(cli: Cli, path: tuple[str, ...]) -> None:
+    answer = cli(*path, "--help")
+
+    for command in COMMANDS:
+        if command[: len(path)] == path:
+            assert command[len(path)] in answer.stdout
+
+
+def test_the_help_explains_the_exit_codes(cli: Cli) -> None:
+    assert "Exit codes: 0 done, 1 refused by a rule, 2 wrong usage" in words(cli("--help").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "events"),
+    [((), 1), (("--phone", NUMBER), 2), (("--phone", NUMBER, "--verified"), 2), (("--organization", "acme"), 1)],
+)
+def test_a_user_is_added(cli: Cli, arguments: tuple[str, ...], events: int) -> None:
+    plain = cli.add(*arguments)
+    as_json = cli.add(*arguments, "--json", user_id="bob")
+
+    assert (plain.code, as_json.code) == (0, 0)
+    assert list(plain.fields) == ["userId", "sequence", "creationDate", "changeDate", "resourceOwner"]
+    assert plain.fields["userId"] == "ada"
+    assert as_json.json["userId"] == "bob"
+    assert as_json.json["sequence"] == events
+    assert as_json.json["resourceOwner"] == ("acme" if "acme" in arguments else "default")
+
+
+def test_a_user_without_a_chosen_id_gets_a_number(cli: Cli) -> None:
+    answer = cli("user", "add", "ada", "--first-name", "Ada", "--last-name", "Lovelace", "--json")
+
+    assert answer.json["userId"].isdigit()
+    assert cli("phone", "show", answer.json["userId"]).code == 0
+
+
+def test_a_new_database_and_its_keys_are_for_their_owner_alone(cli: Cli) -> None:
+    cli.add()
+
+    for file in cli.home.iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file.name
+
+
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_phone_is_set_and_shown(cli: Cli, verified: bool) -> None:
+    cli.add("--phone", OTHER, "--verified")
+
+    changed = cli("phone", "set", "ada", NUMBER, *(["--verified"] if verified else []))
+    shown = cli("phone", "show", "ada", "--json", "--reveal")
+
+    assert changed.code == 0
+    assert changed.fields["sequence"] == "4"
+    assert shown.json == {
+        "phone": NUMBER,
+        "lastVerifiedPhone": NUMBER if verified else OTHER,
+        "isPhoneVerified": verified,
+        "resourceOwner": "default",
+    }
+
+
+def test_a_command_answers_programs_in_json(cli: Cli) -> None:
+    cli.add()
+
+    answers = [
+        cli("phone", "set", "ada", NUMBER, "--json"),
+        cli("phone", "verify", "ada", cli.codes()[-1], "--json"),
+        cli("phone", "remove", "ada", "--json"),
+    ]
+
+    for answer in answers:
+        assert answer.code == 0
+        assert list(answer.json) == ["sequence", "creationDate", "changeDate", "resourceOwner"]
+    assert [answer.json["sequence"] for answer in answers] == [3, 4, 5]
+
+
+def test_a_phone_is_proven_with_its_code(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+
+    answer = cli("phone", "verify", "ada", cli.codes()[0])
+
+    assert answer.code == 0
+    assert cli("phone", "show", "ada").fields["isPhoneVerified"] == "True"
+
+
+def test_a_wrong_code_is_refused_and_remembered(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+    wrong = "000000" if cli.codes()[0] != "000000" else "111111"
+
+    answer = cli("phone", "verify", "ada", wrong)
+
+    assert (answer.code, answer.stdout) == (1, "")
+    assert words(answer.stderr) == "error: Code is invalid"
+    assert cli("history", "ada", "--json").json[-1]["type"] == "user.human.phone.verification.failed"
+
+
+def test_a_new_code_makes_the_old_one_worthless(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANUSER_POLICY", "zitadel")
+    cli.add("--phone", NUMBER)
+
+    answers = [cli("phone", "resend", "ada"), cli("phone", "resend", "ada", "--json")]
+
+    assert [answer.code for answer in answers] == [0, 0]
+    assert answers[1].json["sequence"] == 4
+    first, _, third = cli.codes()
+    assert cli("phone", "verify", "ada", first).code == 1
+    assert cli("phone", "verify", "ada", third).code == 0
+
+
+def test_a_phone_is_removed(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+
+    answer = cli("phone", "remove", "ada")
+
+    assert answer.code == 0
+    assert cli("phone", "show", "ada").fields["phone"] == ""
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_numbers_are_masked_unless_they_are_to_be_revealed(cli: Cli, form: tuple[str, ...]) -> None:
+    cli.add("--phone", OTHER, "--verified")
+    cli("phone", "set", "ada", NUMBER)
+
+    for command in ("history",), ("phone", "show"):
+        masked = cli(*command, "ada", *form).stdout
+        whole = cli(*command, "ada", "--reveal", *form).stdout
+
+        assert NUMBER not in masked
+        assert OTHER not in masked
+        assert "791234" not in masked
+        assert f"*{MASKED}" in masked
+        assert NUMBER in whole
+        assert OTHER in whole
+
+
+def test_numbers_show_up_nowhere_unasked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANUSER_POLICY", "zitadel")
+    cli.add("--phone", NUMBER)
+
+    for arguments in (
+        ("phone", "set", "ada", NUMBER),
+        ("phone", "set", "ada", OTHER),
+        ("phone", "resend", "ada"),
+        ("phone", "set", "nobody", NUMBER),
+        ("phone", "set", "ada", f"{NUMBER}x1"),
+        ("outbox",),
+        ("outbox", "--json"),
+        ("rebuild",),
+    ):
+        cli(*arguments)
+
+    assert "791234" not in cli.shown
+
+
+def test_codes_show_up_nowhere(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANUSER_POLICY", "zitadel")  # letters, so that no other number looks like a code
+    cli.add("--phone", NUMBER)
+    cli("phone", "resend", "ada")
+    first, second = cli.codes()
+
+    for arguments in (
+        ("history", "ada", "--reveal"),
+        ("history", "ada", "--reveal", "--json"),
+        ("outbox",),
+        ("outbox", "--json"),
+        ("phone", "show", "ada", "--reveal"),
+        ("rebuild", "--json"),
+        ("phone", "verify", "ada", first),
+        ("phone", "verify", "ada", second),
+        ("phone", "verify", "ada", second),
+        ("history", "ada"),
+    ):
+        cli(*arguments)
+
+    assert "sealed with key" in cli.shown
+    assert first not in cli.shown
+    assert second not in cli.shown
+
+
+def test_the_history_says_all_that_happened(cli: Cli) -> None:
+    cli.add()
+    cli("phone", "set", "ada", NUMBER)
+
+    told = cli("history", "ada", "--json").json
+    table = cli("history", "ada").stdout
+
+    assert [one["sequence"] for one in told] == [1, 2, 3]
+    assert [one["type"] for one in told] == [
+        "user.human.added",
+        "user.human.phone.changed",
+        "user.human.phone.code.added",
+    ]
+    assert told[0]["payload"] == {
+        "user_name": "ada",
+        "first_name": "Ada",
+        "last_name": "Lovelace",
+        "display_name": "Ada Lovelace",
+    }
+    assert {(one["creator"], one["resourceOwner"]) for one in told} == {("cli", "default")}
+    assert re.fullmatch(r"sealed with key [0-9a-f]{8}", told[2]["payload"]["code"])
+    assert told[2]["payload"]["expiry"] == "600 s"
+    assert all(one["type"] in table for one in told)
+
+
+@pytest.mark.parametrize("text", ["[/red]", "[bold]x", "urn:x:1", "a\\[b]", "\\"])
+def test_what_people_chose_is_shown_as_it_is(cli: Cli, text: str) -> None:
+    added = cli("user", "add", text, "--first-name", text, "--last-name", "L", "--id", text)
+    cli("phone", "set", text, NUMBER)
+
+    assert added.fields["userId"] == text
+    assert f"History of user {text}" in words(cli("history", text).stdout)
+    assert f"user_name {text}, first_name {text}," in cli("history", text).stdout
+    assert f" {text} " in cli("outbox").stdout
+    assert text in cli("history", "nobody", "--database", f"{text}.none").stderr
+
+
+def test_the_outbox_lists_what_there_is_to_send(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+
+    told = cli("outbox", "--json").json
+    table = cli("outbox").stdout
+
+    assert len(told) == 1
+    assert {name: told[0][name] for name in ("userId", "codeSequence", "state", "attempts", "note")} == {
+        "userId": "ada",
+        "codeSequence": 2,
+        "state": "due",
+        "attempts": 0,
+        "note": "",
+    }
+    assert "1 SMS" in table
+    assert UUID(told[0]["messageId"]).version == 5
+    assert told[0]["messageId"] in table
+
+
+def test_a_rebuild_makes_the_read_models_anew(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+    cli("phone", "show", "ada")
+    with sqlite3.connect(cli.database) as connection:
+        connection.execute("UPDATE humanuser_user_phone SET phone = NULL")
+    connection.close()
+    assert cli("phone", "show", "ada", "--reveal").fields["phone"] == ""
+
+    plain, as_json = cli("rebuild"), cli("rebuild", "--json")
+
+    assert (plain.code, plain.fields, as_json.json) == (0, {"events": "2"}, {"events": 2})
+    assert cli("phone", "show", "ada", "--reveal").fields["phone"] == NUMBER
+
+
+def test_a_token_is_made_and_shown_once(cli: Cli) -> None:
+    path = cli.home / "tokens.toml"
+    options = ("token", "add", "--user", "admin", "--organization", "acme", "--file", str(path))
+
+    plain = cli(*options, "--role", "ORG_OWNER")
+    as_json = cli(*options, "--json")
+
+    assert (plain.code, as_json.code) == (0, 0)
+    assert plain.fields["token"] not in path.read_text()
+    tokens = TokenFile(path)
+    for token, permissions in (plain.fields["token"], {"user.read", "user.write"}), (as_json.json["token"], set()):
+        caller = tokens.authenticate(token)
+        assert caller
+        assert (caller.user_id, caller.organization) == ("admin", "acme")
+        assert (caller.permissions_in("acme") or set()) == permissions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--role", "KING", "--file", "tokens.toml"), "there is no role 'KING'"),
+        ((), "name the token file with --file"),
+        (("--organization", "*", "--file", "tokens.toml"), "an id has 1 to 200 characters"),
+        (("--file", "missing/tokens.toml"), "No such file"),
+    ],
+)
+def test_a_token_that_cannot_be_made_is_an_error_of_usage(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    answer = cli("token", "add", "--user", "admin", *arguments)
+
+    assert (answer.code, answer.stdout) == (2, "")
+    assert message in words(answer.stderr)
+    assert not (cli.home / "tokens.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("history", "nobody"), "User could not be found"),
+        (("phone", "show", "nobody"), "User could not be found"),
+        (("phone", "set", "nobody", NUMBER), "User could not be found"),
+        (("phone", "set", "ada", "0791234567"), "Phone is invalid: it must start with + and the country code"),
+        (("phone", "set", "ada", "+4912"), "Phone is invalid: no number of its country has this length"),
+        (("phone", "set", "ada", ""), "Phone is empty"),
+        (("phone", "set", "ada", OTHER), "Phone not changed"),
+        (("phone", "resend", "ada"), "A code was just asked for, wait before asking for another"),
+        (("phone", "verify", "ada", ""), "Code is empty"),
+        (("phone", "verify", "", "123456"), "User ID missing"),
+        (("phone", "remove", "nobody"), "User could not be found"),
+    ],
+)
+def test_a_refusal_is_told_on_stderr_and_exits_1(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    cli.add("--phone", OTHER)
+
+    for form in (), ("--json",):
+        answer = cli(*arguments, *form)
+
+        assert (answer.code, answer.stdout, words(answer.stderr)) == (1, "", f"error: {message}")
+
+
+def test_a_user_is_added_once(cli: Cli) -> None:
+    cli.add()
+
+    answer = cli.add()
+
+    assert (answer.code, words(answer.stderr)) == (1, "error: User already exists")
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "\x1b[2J", "\x7f", "x" * 201, "\u202e"])
+def test_ids_and_names_that_hide_something_are_refused_and_not_echoed(cli: Cli, bad: str) -> None:
+    cli.add()
+
+    answers = [
+        cli.add(user_id=bad),
+        cli.add("--organization", bad, user_id="bob"),
+        cli("user", "add", bad, "--first-name", "Ada", "--last-name", "Lovelace"),
+        cli("user", "add", "ada", "--first-name", bad, "--last-name", "Lovelace"),
+        cli("phone", "set", bad, NUMBER),
+        cli("phone", "verify", bad, "123456"),
+        cli("phone", "resend", bad),
+        cli("phone", "remove", bad),
+        cli("phone", "show", bad),
+        cli("history", bad),
+    ]
+
+    assert [answer.code for answer in answers] == [1] * len(answers)
+    assert not any(bad in answer.stderr + answer.stdout for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("phone", "set", "ada"),
+        ("user", "add", "ada"),
+        ("history", "ada", "--colour"),
+        ("serve", "--sms", "pigeon", "--development"),
+        ("serve", "--port", "65536", "--development"),
+        ("serve", "--port", "http", "--development"),
+        ("serve", "--host", "", "--port", "70000"),
+        ("serve", "--port", "0"),
+        ("serve", "--port", "0", "--token-file", "missing.toml"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2(cli: Cli, arguments: tuple[str, ...]) -> None:
+    answer = cli(*arguments)
+
+    assert (answer.code, answer.stdout) == (2, "")
+    assert answer.stderr
+
+
+def test_a_server_that_nobody_could_call_does_not_start(cli: Cli) -> None:
+    answer = cli("serve", "--port", "0")
+
+    assert answer.code == 2
+    assert "nobody could call: name a --token-file, or start with --development" in words(answer.stderr)
+
+
+def test_a_server_with_a_broken_token_file_does_not_start(cli: Cli) -> None:
+    (cli.home / "tokens.toml").write_text("[[token]]\nsecret = 'hidden'")
+
+    answer = cli("serve", "--port", "0", "--token-file", "tokens.toml")
+
+    assert answer.code == 2
+    assert "tokens.toml: token.0.sha256: Field required" in words(answer.stderr)
+    assert "hidden" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PORT", "http", "port: Input should be a valid integer"),
+        ("SMS_LEASE_SECONDS", "inf", "sms_lease_seconds: Input should be less than or equal to 3600"),
+        ("POLICY", "missing.json", "No such file"),
+        ("POLICY", "policy.json", "code.length: Input should be greater than or equal to 4"),
+        ("INSTANCE_ID", "a\x1b", "instance id"),
+        ("CODE_KEYS", "c2VjcmV0c2VjcmV0", "a key must be written as id:base64"),
+        ("CODE_KEYS", "", "there is no key"),
+    ],
+)
+def test_a_wrong_setting_exits_2(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    cli.add()
+    (cli.home / "policy.json").write_text('{"code": {"length": 2}}')
+
+    monkeypatch.setenv(f"HUMANUSER_{name}", value)
+    answer = cli("history", "ada")
+
+    assert (answer.code, answer.stdout) == (2, "")
+    assert message in words(answer.stderr)
+    assert "c2VjcmV0" not in answer.stderr
+    assert "errors.pydantic.dev" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] in ("phone", "history", "rebuild", "outbox")])
+def test_a_database_that_is_not_there_exits_3_and_is_not_made(cli: Cli, command: tuple[str, ...]) -> None:
+    arguments = {"set": ("ada", NUMBER), "verify": ("ada", "123456"), "rebuild": (), "outbox": ()}
+
+    answer = cli(*command, *arguments.get(command[-1], ("ada",)))
+
+    assert (answer.code, answer.stdout) == (3, "")
+    assert words(answer.stderr) == "error: there is no database humanuser.sqlite; name one with --database"
+    assert list(cli.home.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_exits_3_and_is_left_alone(cli: Cli) -> None:
+    cli.database.write_text("a letter, and not a database" * 100)
+
+    answers = [cli("history", "ada"), cli.add(), cli("serve", "--port", "0", "--development")]
+
+    assert [(answer.code, answer.stdout) for answer in answers] == [(3, "")] * 3
+    assert all("file is not a database" in words(answer.stderr) for answer in answers)
+    assert cli.database.read_text() == "a letter, and not a database" * 100
+
+
+def test_a_folder_that_cannot_be_written_exits_3(cli: Cli) -> None:
+    (cli.home / "file").touch()
+
+    for path in ("missing/x.sqlite", "file/x.sqlite", "."):
+        answer = cli.add("--database", str(cli.home / path))
+
+        assert (answer.code, answer.stdout) == (3, "")
+        assert answer.stderr.startswith("error: ")
+
+
+def test_a_code_whose_key_is_lost_exits_3(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+    (cli.home / "humanuser.sqlite.keys").unlink()
+
+    answer = cli("phone", "verify", "ada", "123456")
+
+    assert answer.code == 3
+    assert "there is no key" in words(answer.stderr)
+
+
+def test_the_database_is_chosen_by_argument_or_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.add("--database", "one.sqlite")
+
+    monkeypatch.setenv("HUMANUSER_DATABASE", "one.sqlite")
+
+    assert cli("history", "ada").code == 0
+    assert cli("history", "ada", "--database", "two.sqlite").code == 3
+
+
+def test_users_of_another_instance_are_not_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.add("--phone", NUMBER)
+
+    monkeypatch.setenv("HUMANUSER_INSTANCE_ID", "other")
+
+    assert cli("history", "ada").code == 1
+    assert cli("phone", "show", "ada").code == 1
+    assert cli("outbox", "--json").json == []

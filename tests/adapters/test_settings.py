@@ -1,0 +1,148 @@
+"""What can be set, and what is told when it is set wrong."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from humanuser import Policy
+from humanuser_adapters.settings import Settings, SmsChoice
+
+SECRET = "k:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # noqa: S105 - nobody's
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("HUMANUSER_")]:
+        monkeypatch.delenv(name)
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = Settings()
+
+    assert settings.model_dump() == {
+        "database": Path("humanuser.sqlite"),
+        "instance_id": "default",
+        "policy": "recommended",
+        "sms": SmsChoice.NONE,
+        "sms_file": Path("sms.jsonl"),
+        "sms_workers": 2,
+        "sms_lease_seconds": 20,
+        "code_keys": None,
+        "code_key_file": None,
+        "token_file": None,
+        "host": "127.0.0.1",
+        "port": 8080,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("database", "other.sqlite", Path("other.sqlite")),
+        ("instance_id", "tenant1", "tenant1"),
+        ("policy", "zitadel", "zitadel"),
+        ("sms", "file", SmsChoice.FILE),
+        ("sms_file", "out.jsonl", Path("out.jsonl")),
+        ("sms_workers", "64", 64),
+        ("sms_lease_seconds", "0.5", 0.5),
+        ("code_key_file", "keys", Path("keys")),
+        ("token_file", "tokens.toml", Path("tokens.toml")),
+        ("host", "::1", "::1"),
+        ("port", "0", 0),
+    ],
+)
+def test_the_environment_sets_and_an_argument_wins(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object
+) -> None:
+    default = getattr(Settings(), name)
+
+    monkeypatch.setenv(f"HUMANUSER_{name.upper()}", text)
+
+    assert getattr(Settings(), name) == value
+    assert getattr(Settings(**{name: default}), name) == default
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("port", "http"),
+        ("port", "65536"),
+        ("port", "-1"),
+        ("sms", "pigeon"),
+        ("sms_workers", "0"),
+        ("sms_workers", "65"),
+        ("sms_lease_seconds", "0"),
+        ("sms_lease_seconds", "inf"),
+        ("sms_lease_seconds", "nan"),
+        ("instance_id", ""),
+        ("instance_id", "x" * 201),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(f"HUMANUSER_{name.upper()}", text)
+
+    with pytest.raises(ValidationError) as error:
+        Settings()
+
+    assert [problem["loc"] for problem in error.value.errors()] == [(name,)]
+
+
+def test_keys_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANUSER_CODE_KEYS", SECRET)
+
+    settings = Settings()
+    monkeypatch.setenv("HUMANUSER_PORT", "http")
+    with pytest.raises(ValidationError) as error:
+        Settings()
+
+    assert settings.code_keys
+    assert settings.code_keys.get_secret_value() == SECRET
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), str(error.value)):
+        assert SECRET[2:10] not in shown
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ValidationError, match="colour"):
+        Settings.model_validate({"colour": "red"})
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]  # what the test is about
+
+
+def test_a_policy_is_chosen_by_name() -> None:
+    assert Settings().read_policy() == Policy.recommended()
+    assert Settings(policy="zitadel").read_policy() == Policy.zitadel()
+    assert Policy.zitadel() != Policy.recommended()
+
+
+def test_a_policy_file_says_what_differs_from_the_recommended_policy(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text('{"code": {"length": 8}, "code_lifetime": "PT5M", "pause_between_codes": null}')
+
+    policy = Settings(policy=str(path)).read_policy()
+
+    assert policy.code.length == 8
+    assert policy.code_lifetime == timedelta(minutes=5)
+    assert policy.pause_between_codes is None
+    assert policy.code_limits == Policy.recommended().code_limits
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"code": {"length": 2}}', '{"code_lifetime": 0}', '{"colour": "red"}'])
+def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match="Policy"):
+        Settings(policy=str(path)).read_policy()
+
+
+def test_a_policy_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Settings(policy=str(tmp_path / "missing.json")).read_policy()

@@ -1,0 +1,60 @@
+"""Stand-ins and short words that several tests use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from humanuser import Caller, CodeOwner, CodeVault, HumanUser
+from humanuser.testing import AT
+from humanuser_adapters.application import Application
+
+PATIENCE_SECONDS = 5
+
+
+class FakeClock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = AT
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        """Let time pass: ``advance(minutes=10)``."""
+        self.now += timedelta(**span)
+
+
+class Callers(dict[str, Caller]):
+    """Who calls, by token."""
+
+    def authenticate(self, token: str) -> Caller | None:
+        return self.get(token)
+
+
+def as_caller(token: str) -> dict[str, str]:
+    """The header that says who calls."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def pending_code(application: Application, vault: CodeVault, user_id: str = "ada") -> str:
+    """The code that can prove the user's phone now."""
+    pending = HumanUser.replay(application.history(user_id)).pending_code
+    assert pending is not None
+    assert pending.added.code is not None
+    return vault.open(pending.added.code, CodeOwner("default", user_id)).characters
+
+
+def another(code: str) -> str:
+    """A code that is not *code*."""
+    return code[::-1] if code != code[::-1] else f"{code}0"
+
+
+def eventually(seen: Callable[[], bool]) -> bool:
+    """Whether it is *seen* before patience ends."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not seen() and time.monotonic() < until:
+        time.sleep(0.002)
+    return seen()
