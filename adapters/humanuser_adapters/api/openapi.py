@@ -27,15 +27,13 @@ _STATUS: dict[str, Any] = {
     },
 }
 
-_HEADERS = (
-    (
-        "x-zitadel-orgid",
-        "The organization of the user, if it is not the caller's. The caller needs permission there.",
-    ),
-    (
-        "Idempotency-Key",
-        "A text of the caller's choice. A request that is sent again with it is answered as the first one was.",
-    ),
+_ORGANIZATION = (
+    "x-zitadel-orgid",
+    "The organization of the user, if it is not the caller's. The caller needs permission there.",
+)
+_COMMAND_KEY = (
+    "Idempotency-Key",
+    "A text of the caller's choice. A request that is sent again with it is answered as the first one was.",
 )
 
 
@@ -87,7 +85,7 @@ def _operation(method: Method, names: dict[type[Message], str]) -> dict[str, Any
 
 def _parameters(method: Method) -> list[dict[str, Any]]:
     text = {"type": "string", "minLength": 1, "maxLength": 200}
-    headers = _HEADERS if method.permission else _HEADERS[1:]
+    headers = [_ORGANIZATION] * (not method.on_oneself) + [_COMMAND_KEY] * (method.verb != "GET")
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "header", "description": why, "schema": text} for name, why in headers
     ]

@@ -1,0 +1,65 @@
+"""The page about the API, in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from fakes import Callers, eventually
+from humanuser_adapters.api import PhoneService, rest_app
+from humanuser_adapters.api.methods import METHODS
+from humanuser_adapters.application import Application
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+]
+
+
+@pytest.fixture
+def url(application: Application) -> Iterator[str]:
+    service = PhoneService(application.commands, application.find_user, application.new_user_id)
+    server = uvicorn.Server(uvicorn.Config(rest_app(service, Callers()), http="h11", port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert eventually(lambda: server.started)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_browser_shows_every_method_and_asks_nobody_else(url: str, tmp_path: Path) -> None:
+    if BROWSER is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must look at the page: install chromium")
+        pytest.skip("NO BROWSER: the page was not looked at")
+    nowhere_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+
+    shown = subprocess.run(
+        [BROWSER, *QUIET, nowhere_else, f"--user-data-dir={tmp_path}", "--dump-dom", f"{url}/docs"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    for method in METHODS:
+        assert f"<h3>{method.name}</h3>" in shown.stdout
+        assert f"<pre>{method.verb} {method.path}</pre>" in shown.stdout
+    assert "Refused to" not in shown.stderr
+    assert "ERR_NAME_NOT_RESOLVED" not in shown.stderr
