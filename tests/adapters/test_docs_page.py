@@ -18,7 +18,7 @@ from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.application import Application
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = [
+QUIET = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -28,7 +28,7 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
     "--enable-logging=stderr",
-]
+)
 
 
 @pytest.fixture
@@ -61,5 +61,4 @@ def test_a_browser_shows_every_method_and_asks_nobody_else(url: str, tmp_path: P
     for method in METHODS:
         assert f"<h3>{method.name}</h3>" in shown.stdout
         assert f"<pre>{method.verb} {method.path}</pre>" in shown.stdout
-    assert "Refused to" not in shown.stderr
-    assert "ERR_NAME_NOT_RESOLVED" not in shown.stderr
+    assert "CONSOLE" not in shown.stderr  # where a browser tells what a page must not load, or could not
