@@ -2,13 +2,14 @@
 
 from humanuser.caller import EVERY_ORGANIZATION, Caller
 from humanuser.clean_text import LONGEST_TEXT, is_clean_text
-from humanuser.commands import By, Commands
-from humanuser.details import Details
+from humanuser.commands import By, Commands, Permit
+from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
     CodeAskedTooSoon,
     CodeEmpty,
     CodeInvalid,
     CodeNotFound,
+    CodeNotPending,
     CodeSuperseded,
     CodeUnreadable,
     CodeUsedUp,
@@ -37,6 +38,7 @@ from humanuser.errors import (
     UserAlreadyExists,
     UserIdMissing,
     UserNotFound,
+    UserNotInitialised,
 )
 from humanuser.events import (
     Event,
@@ -95,6 +97,7 @@ __all__ = [
     "CodeInvalid",
     "CodeLimit",
     "CodeNotFound",
+    "CodeNotPending",
     "CodeOwner",
     "CodeSuperseded",
     "CodeToSend",
@@ -118,6 +121,7 @@ __all__ = [
     "NotWanted",
     "PendingCode",
     "Permanent",
+    "Permit",
     "PhoneAlreadyVerified",
     "PhoneChanged",
     "PhoneCountryRefused",
@@ -133,6 +137,7 @@ __all__ = [
     "PhoneNumber",
     "PhoneRemoved",
     "PhoneRules",
+    "PhoneSet",
     "PhoneTooLong",
     "PhoneVerificationCodeAdded",
     "PhoneVerificationCodeSent",
@@ -161,6 +166,7 @@ __all__ = [
     "UserInitialised",
     "UserLocked",
     "UserNotFound",
+    "UserNotInitialised",
     "UserReactivated",
     "UserRemoved",
     "UserState",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from humanuser.caller import EVERY_ORGANIZATION
 from humanuser.clean_text import LONGEST_TEXT, is_clean_text
-from humanuser.details import Details
+from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
     CodeEmpty,
     CodeInvalid,
@@ -36,6 +36,9 @@ DECISIONS = 5
 """How often a command decides anew because others changed the user in between."""
 
 Decision = Callable[[HumanUser, datetime], list[Event]]
+
+Permit = Callable[[str], None]
+"""Raises unless the caller may change users of the organization that it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        user, recorded = self._carry_out(user_id, decide, by)
-        if isinstance(recorded[-1].event, PhoneVerificationFailed):
-            raise CodeInvalid
-        return _details(user, recorded)
+        return self._proven(*self._carry_out(user_id, decide, by))
 
     def add_phone_code(self, user_id: str, *, by: By) -> Details:
         """Make a new code for the number there is; older codes are worth nothing from now on.
@@ -167,6 +167,88 @@ class Commands:
 
         return _details(*self._carry_out(user_id, decide, by))
 
+    # The same for API v2, which finds users of all organizations and asks for permission where it is needed.
+
+    def set_phone(
+        self,
+        user_id: str,
+        phone: str,
+        *,
+        verified: bool = False,
+        return_code: bool = False,
+        by: By,
+        permit: Permit,
+    ) -> PhoneSet:
+        """Change the number to *phone*; unless it is *verified*, a code is to prove it.
+
+        With *return_code* the caller is given the code, and no SMS goes out. Users may change their own number; to
+        vouch for it or to be given the code takes permission in any case.
+        Raises ``UserIdMissing``, ``UserNotFound``, ``UserNotInitialised``, what *permit* raises, ``PhoneEmpty``,
+        ``PhoneInvalid``, ``PhoneNotChanged``, ``TooManyFailures``, ``TooManyCodes``.
+        """
+        _require_id(user_id)
+
+        def decide(user: HumanUser, now: datetime) -> list[Event]:
+            user.refuse_unless_initialised()
+            if by.creator != user_id or verified or return_code:
+                permit(user.resource_owner)
+            number = parse_phone_number(phone, self._policy.phone)
+            if verified:
+                return user.set_verified_phone(number)
+            code = self._new_code(user_id, returned=return_code)
+            return user.change_phone(number, code, now=now, policy=self._policy)
+
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by))
+
+    def resend_phone_code(self, user_id: str, *, return_code: bool = False, by: By, permit: Permit) -> PhoneSet:
+        """Replace the pending code by a new one, which goes to the caller if *return_code*.
+
+        Users may ask for themselves, but not to be given the code. Raises ``UserIdMissing``, ``UserNotFound``,
+        ``UserNotInitialised``, what *permit* raises, ``CodeNotPending``, ``TooManyFailures``, ``CodeAskedTooSoon``,
+        ``TooManyCodes``.
+        """
+        _require_id(user_id)
+
+        def decide(user: HumanUser, now: datetime) -> list[Event]:
+            user.refuse_unless_initialised()
+            if by.creator != user_id or return_code:
+                permit(user.resource_owner)
+            return user.replace_code(self._new_code(user_id, returned=return_code), now=now, policy=self._policy)
+
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by))
+
+    def verify_user_phone(self, user_id: str, code: str, *, by: By) -> Details:
+        """Prove the number with *code*, whoever brings it.
+
+        Raises ``UserIdMissing``, ``UserNotFound``, ``UserNotInitialised``, ``CodeEmpty``, ``CodeNotFound``,
+        ``TooManyFailures``, ``CodeUsedUp``, ``CodeInvalid``, and ``CodeUnreadable`` if the vault has not the key.
+        """
+        _require_id(user_id)
+        given = VerificationCode(code)
+
+        def decide(user: HumanUser, now: datetime) -> list[Event]:
+            user.refuse_unless_initialised()
+            if not code:
+                raise CodeEmpty
+            return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
+
+        return self._proven(*self._carry_out(user_id, decide, by))
+
+    def remove_user_phone(self, user_id: str, *, by: By, permit: Permit) -> Details:
+        """Remove the number; users may remove their own.
+
+        Raises ``UserIdMissing``, ``UserNotFound``, ``UserNotInitialised``, what *permit* raises, ``PhoneNotFound``.
+        """
+        _require_id(user_id)
+
+        def decide(user: HumanUser, _: datetime) -> list[Event]:
+            user.refuse_unless_initialised()
+            if by.creator != user_id:
+                permit(user.resource_owner)
+            return user.remove_phone()
+
+        return _details(*self._carry_out(user_id, decide, by))
+
     def _carry_out(self, user_id: str, decide: Decision, by: By) -> tuple[HumanUser, Sequence[Recorded]]:
         """The user before the decision, and what was stored because of it."""
         if by.command_id is not None:
@@ -197,11 +279,25 @@ class Commands:
     def _load(self, user_id: str) -> HumanUser:
         return HumanUser.replay(self._store.load(self._instance_id, user_id))
 
-    def _new_code(self, user_id: str) -> PhoneVerificationCodeAdded:
+    def _proven(self, user: HumanUser, recorded: Sequence[Recorded]) -> Details:
+        if isinstance(recorded[-1].event, PhoneVerificationFailed):
+            raise CodeInvalid
+        return _details(user, recorded)
+
+    def _phone_set(self, user_id: str, user: HumanUser, recorded: Sequence[Recorded]) -> PhoneSet:
+        match recorded[-1].event:
+            case PhoneVerificationCodeAdded(code_returned=True, code=sealed) if sealed is not None:
+                code = self._vault.open(sealed, CodeOwner(self._instance_id, user_id))
+                return PhoneSet(_details(user, recorded), code)
+            case _:
+                return PhoneSet(_details(user, recorded))
+
+    def _new_code(self, user_id: str, *, returned: bool = False) -> PhoneVerificationCodeAdded:
         code = self._generate_code(self._policy.code)
         return PhoneVerificationCodeAdded(
             code=self._vault.seal(code, CodeOwner(self._instance_id, user_id)),
             expiry=self._code_expiry,
+            code_returned=returned,
         )
 
     def _opened_code(self, user_id: str, user: HumanUser) -> VerificationCode | None:

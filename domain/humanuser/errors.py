@@ -39,6 +39,10 @@ class UserNotFound(DomainError):
     """User could not be found"""
 
 
+class UserNotInitialised(DomainError):
+    """User is not yet initialized"""
+
+
 class UserAlreadyExists(DomainError):
     """User already exists"""
 
@@ -97,6 +101,13 @@ class CodeNotFound(DomainError):
 
 class CodeInvalid(DomainError):
     """Code is invalid"""
+
+
+class CodeNotPending(DomainError):
+    """Code is empty
+
+    No code is pending that a new one could replace.
+    """
 
 
 class CodeSuperseded(DomainError):

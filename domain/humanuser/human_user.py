@@ -11,6 +11,7 @@ from typing import assert_never
 from humanuser.errors import (
     CodeAskedTooSoon,
     CodeNotFound,
+    CodeNotPending,
     CodeSuperseded,
     CodeUsedUp,
     PhoneAlreadyVerified,
@@ -20,6 +21,7 @@ from humanuser.errors import (
     TooManyFailures,
     UserAlreadyExists,
     UserNotFound,
+    UserNotInitialised,
 )
 from humanuser.events import (
     Event,
@@ -213,6 +215,19 @@ class HumanUser:
         self._refuse_above_code_limits(now, policy)
         return [code]
 
+    def replace_code(self, code: PhoneVerificationCodeAdded, *, now: datetime, policy: Policy) -> list[Event]:
+        """The user gets a new code in place of the pending one.
+
+        Raises ``UserNotFound``, ``CodeNotPending``, ``TooManyFailures``, ``CodeAskedTooSoon``, ``TooManyCodes``.
+        """
+        self._refuse_unless_existing()
+        if self.pending_code is None:
+            raise CodeNotPending
+        self._refuse_above_failures_in_a_row(policy)
+        self._refuse_before_pause_is_over(now, policy)
+        self._refuse_above_code_limits(now, policy)
+        return [code]
+
     def record_code_sent(self, sent: PhoneVerificationCodeSent, *, code_sequence: int) -> list[Event]:
         """A provider took the SMS with the code of *code_sequence*.
 
@@ -317,6 +332,12 @@ class HumanUser:
                 return replace(self, sequence=sequence)
             case _:
                 assert_never(recorded.event)
+
+    def refuse_unless_initialised(self) -> None:
+        """What API v2 asks before everything else. Raises ``UserNotFound``, ``UserNotInitialised``."""
+        self._refuse_unless_existing()
+        if self.state is UserState.INITIAL:
+            raise UserNotInitialised
 
     def _refuse_unless_existing(self) -> None:
         if not self.exists:

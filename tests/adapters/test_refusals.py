@@ -17,6 +17,7 @@ from humanuser import (
     CodeEmpty,
     CodeInvalid,
     CodeNotFound,
+    CodeNotPending,
     CodeSuperseded,
     CodeUsedUp,
     CommandIdReused,
@@ -34,6 +35,7 @@ from humanuser import (
     UserAlreadyExists,
     UserIdMissing,
     UserNotFound,
+    UserNotInitialised,
     commands,
     human_user,
     phone_number,
@@ -77,6 +79,21 @@ ZITADEL = [
     ("remove_phone", UserIdMissing, Code.INVALID_ARGUMENT, "User ID missing (COMMAND-6M0ds)"),
     ("remove_phone", UserNotFound, Code.FAILED_PRECONDITION, "User could not be found (COMMAND-3M9fs)"),
     ("remove_phone", PhoneNotFound, Code.NOT_FOUND, "Phone not found (COMMAND-p6rsc)"),
+    *[
+        row
+        for command in ("set_phone", "resend_phone_code", "verify_user_phone", "remove_user_phone")
+        for row in (
+            (command, UserIdMissing, Code.INVALID_ARGUMENT, "User ID missing (COMMAND-xP292j)"),
+            (command, UserNotFound, Code.NOT_FOUND, "User could not be found (COMMAND-ieJ2e)"),
+            (command, UserNotInitialised, Code.FAILED_PRECONDITION, "User is not yet initialized (COMMAND-uz0Uu)"),
+        )
+    ],
+    ("set_phone", PhoneNotChanged, Code.FAILED_PRECONDITION, "Phone not changed (COMMAND-Uch5e)"),
+    ("resend_phone_code", CodeNotPending, Code.FAILED_PRECONDITION, "Code is empty (PHONE-5xrra88eq8)"),
+    ("verify_user_phone", CodeEmpty, Code.INVALID_ARGUMENT, "Code is empty (COMMAND-Fia4a)"),
+    ("verify_user_phone", CodeNotFound, Code.INVALID_ARGUMENT, "Code not found (COMMAND-eis9R)"),
+    ("verify_user_phone", CodeInvalid, Code.INVALID_ARGUMENT, "Code is invalid (COMMAND-eis9R)"),
+    ("remove_user_phone", PhoneNotFound, Code.FAILED_PRECONDITION, "Phone not found (COMMAND-ieJ2e)"),
 ]
 
 

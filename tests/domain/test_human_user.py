@@ -11,6 +11,7 @@ from humanuser import (
     CodeAskedTooSoon,
     CodeLimit,
     CodeNotFound,
+    CodeNotPending,
     CodeSuperseded,
     CodeToSend,
     CodeUsedUp,
@@ -509,3 +510,29 @@ def test_failures_and_sendings_without_a_code_are_the_past_and_stay_readable() -
     user = user_after(PhoneVerificationFailed(), PhoneVerificationCodeSent(), CHANGED, PhoneVerified())
 
     assert (user.state, user.failures_in_a_row, user.sequence) == (UserState.UNSPECIFIED, 0, 4)
+
+
+def test_a_pending_code_can_be_replaced_within_the_limits() -> None:
+    user = user_after(ADDED, CHANGED, CODE)
+
+    assert user.replace_code(CODE, now=AT + MINUTE, policy=POLICY) == [CODE]
+    with pytest.raises(CodeAskedTooSoon):
+        user.replace_code(CODE, now=AT, policy=POLICY)
+
+
+@pytest.mark.parametrize(
+    ("events", "refusal"),
+    [
+        ([], UserNotFound),
+        ([ADDED, CHANGED], CodeNotPending),
+        ([ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 100], TooManyFailures),
+        ([ADDED, CHANGED, *[CODE] * 5], TooManyCodes),
+    ],
+)
+def test_a_code_is_not_replaced_without_one_or_beyond_the_limits(
+    events: list[Event], refusal: type[DomainError]
+) -> None:
+    user = user_after(*events)
+
+    with pytest.raises(refusal):
+        user.replace_code(CODE, now=AT + MINUTE, policy=POLICY)

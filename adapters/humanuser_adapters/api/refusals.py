@@ -10,6 +10,7 @@ from humanuser import (
     CodeEmpty,
     CodeInvalid,
     CodeNotFound,
+    CodeNotPending,
     CodeSuperseded,
     CodeUsedUp,
     CommandIdReused,
@@ -27,6 +28,7 @@ from humanuser import (
     UserAlreadyExists,
     UserIdMissing,
     UserNotFound,
+    UserNotInitialised,
 )
 from humanuser_adapters.api.status import CallError, Code
 
@@ -44,6 +46,11 @@ _ANY_COMMAND: Mapping[type[DomainError], Answer] = {
     TooMuchContention: Answer(Code.ABORTED, "HU-TooMuchContention"),
 }
 _TOO_MANY_CODES = Answer(Code.RESOURCE_EXHAUSTED, "HU-TooManyCodes")
+_CODE_ASKED_TOO_SOON = Answer(Code.RESOURCE_EXHAUSTED, "HU-CodeAskedTooSoon")
+_CODE_USED_UP = Answer(Code.RESOURCE_EXHAUSTED, "HU-CodeUsedUp")
+_V2_USER_ID_MISSING = Answer(Code.INVALID_ARGUMENT, "COMMAND-xP292j")
+_V2_NOT_FOUND = Answer(Code.NOT_FOUND, "COMMAND-ieJ2e")
+_V2_NOT_INITIALISED = Answer(Code.FAILED_PRECONDITION, "COMMAND-uz0Uu")
 _TOO_MANY_FAILURES = Answer(Code.RESOURCE_EXHAUSTED, "HU-TooManyFailures")
 
 REFUSALS: Mapping[str, Mapping[type[DomainError], Answer]] = {
@@ -71,14 +78,14 @@ REFUSALS: Mapping[str, Mapping[type[DomainError], Answer]] = {
         CodeEmpty: Answer(Code.INVALID_ARGUMENT, "COMMAND-wMe9f"),
         UserNotFound: Answer(Code.FAILED_PRECONDITION, "COMMAND-Rsj8c"),
         CodeNotFound: Answer(Code.NOT_FOUND, "COMMAND-Rsj8c"),
-        CodeUsedUp: Answer(Code.RESOURCE_EXHAUSTED, "HU-CodeUsedUp"),
+        CodeUsedUp: _CODE_USED_UP,
         CodeInvalid: Answer(Code.INVALID_ARGUMENT, "COMMAND-sM0cs"),
     },
     "add_phone_code": {
         **_ANY_COMMAND,
         TooManyFailures: _TOO_MANY_FAILURES,
         TooManyCodes: _TOO_MANY_CODES,
-        CodeAskedTooSoon: Answer(Code.RESOURCE_EXHAUSTED, "HU-CodeAskedTooSoon"),
+        CodeAskedTooSoon: _CODE_ASKED_TOO_SOON,
         UserIdMissing: Answer(Code.INVALID_ARGUMENT, "COMMAND-4M0ds"),
         UserNotFound: Answer(Code.FAILED_PRECONDITION, "COMMAND-2M0fs"),
         PhoneNotFound: Answer(Code.NOT_FOUND, "COMMAND-2b7Hf"),
@@ -96,6 +103,45 @@ REFUSALS: Mapping[str, Mapping[type[DomainError], Answer]] = {
         UserIdMissing: Answer(Code.INVALID_ARGUMENT, "COMMAND-6M0ds"),
         UserNotFound: Answer(Code.FAILED_PRECONDITION, "COMMAND-3M9fs"),
         PhoneNotFound: Answer(Code.NOT_FOUND, "COMMAND-p6rsc"),
+    },
+    "set_phone": {
+        **_ANY_COMMAND,
+        TooManyFailures: _TOO_MANY_FAILURES,
+        TooManyCodes: _TOO_MANY_CODES,
+        UserIdMissing: _V2_USER_ID_MISSING,
+        UserNotFound: _V2_NOT_FOUND,
+        UserNotInitialised: _V2_NOT_INITIALISED,
+        PhoneEmpty: Answer(Code.INVALID_ARGUMENT, "PHONE-Zt0NV"),
+        PhoneInvalid: Answer(Code.INVALID_ARGUMENT, "PHONE-so0wa"),
+        PhoneNotChanged: Answer(Code.FAILED_PRECONDITION, "COMMAND-Uch5e"),
+    },
+    "resend_phone_code": {
+        **_ANY_COMMAND,
+        TooManyFailures: _TOO_MANY_FAILURES,
+        TooManyCodes: _TOO_MANY_CODES,
+        CodeAskedTooSoon: _CODE_ASKED_TOO_SOON,
+        UserIdMissing: _V2_USER_ID_MISSING,
+        UserNotFound: _V2_NOT_FOUND,
+        UserNotInitialised: _V2_NOT_INITIALISED,
+        CodeNotPending: Answer(Code.FAILED_PRECONDITION, "PHONE-5xrra88eq8"),
+    },
+    "verify_user_phone": {
+        **_ANY_COMMAND,
+        TooManyFailures: _TOO_MANY_FAILURES,
+        UserIdMissing: _V2_USER_ID_MISSING,
+        UserNotFound: _V2_NOT_FOUND,
+        UserNotInitialised: _V2_NOT_INITIALISED,
+        CodeEmpty: Answer(Code.INVALID_ARGUMENT, "COMMAND-Fia4a"),
+        CodeNotFound: Answer(Code.INVALID_ARGUMENT, "COMMAND-eis9R"),
+        CodeUsedUp: _CODE_USED_UP,
+        CodeInvalid: Answer(Code.INVALID_ARGUMENT, "COMMAND-eis9R"),
+    },
+    "remove_user_phone": {
+        **_ANY_COMMAND,
+        UserIdMissing: _V2_USER_ID_MISSING,
+        UserNotFound: _V2_NOT_FOUND,
+        UserNotInitialised: _V2_NOT_INITIALISED,
+        PhoneNotFound: Answer(Code.FAILED_PRECONDITION, "COMMAND-ieJ2e"),
     },
 }
 """By the command's name in ``Commands``; a refusal without a row of its own is told like the kind that it is."""
