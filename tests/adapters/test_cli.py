@@ -567,3 +567,23 @@ def test_users_of_another_instance_are_not_there(cli: Cli, monkeypatch: pytest.M
     assert cli("history", "ada").code == 1
     assert cli("phone", "show", "ada").code == 1
     assert cli("outbox", "--json").json == []
+
+
+@pytest.mark.parametrize("payload", ['{"a": "+41791234567"}', "{not JSON", None])
+def test_an_event_without_a_word_for_it_is_shown_and_its_payload_is_hidden(cli: Cli, payload: str | None) -> None:
+    cli.add()
+    connection = sqlite3.connect(cli.database)
+    with connection:
+        connection.execute(
+            "UPDATE humanuser_events SET event_type = 'user.human.avatar.added', payload = ?", (payload,)
+        )
+    connection.close()
+
+    hidden = cli("history", "ada")
+    revealed = cli("history", "ada", "--reveal")
+
+    assert (hidden.code, revealed.code) == (0, 0)
+    assert "user.human.avatar.added" in hidden.stdout
+    assert f"{len(payload or '')} bytes, hidden" in hidden.stdout
+    assert (payload or "") in revealed.stdout
+    assert "+4179" not in hidden.stdout

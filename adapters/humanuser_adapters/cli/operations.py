@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -72,7 +71,7 @@ def _entry(recorded: Recorded, *, reveal: bool) -> dict[str, Any]:
 def _payload(event: Event, *, reveal: bool) -> dict[str, Any]:
     """What the event says, with codes hidden, and numbers masked unless *reveal*."""
     if isinstance(event, UnknownEvent):
-        return json.loads(event.payload or b"{}") if reveal else {"hidden": f"{len(event.payload)} bytes"}
+        return {"payload": event.payload.decode(errors="replace") if reveal else f"{len(event.payload)} bytes, hidden"}
     fields = {name: getattr(event, name) for name in type(event).model_fields}
     return {name: _shown(name, value, reveal=reveal) for name, value in fields.items() if value not in _SAYS_NOTHING}
 
