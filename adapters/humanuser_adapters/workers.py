@@ -27,24 +27,29 @@ class Worker:
         self._work = work
         self._rung = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"humanuser-{name}", daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def healthy(self) -> bool:
         """Whether it runs and its last try worked."""
-        return self._thread.is_alive() and self.fault is None
+        return self._thread is not None and self._thread.is_alive() and self.fault is None
 
     def start(self) -> None:
-        """Begin, with what is there to do already."""
-        self._database.listen(self._rung)
-        self._thread.start()
+        """Begin, with what is there to do already. Does nothing while it runs."""
+        if self._thread is None:
+            self._stopping.clear()
+            self._database.listen(self._rung)
+            self._thread = threading.Thread(target=self._run, name=f"humanuser-{self.name}", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
-        """Let the work at hand finish, and end."""
-        self._stopping.set()
-        self._rung.set()
-        self._thread.join()
-        self._database.unlisten(self._rung)
+        """Let the work at hand finish, and end. Does nothing while it does not run."""
+        if self._thread is not None:
+            self._stopping.set()
+            self._rung.set()
+            self._thread.join()
+            self._thread = None
+            self._database.unlisten(self._rung)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -92,3 +92,20 @@ def test_stopping_waits_for_the_work_at_hand(database: Database) -> None:
 
     assert finished
     assert not worker.healthy
+
+
+def test_it_can_be_started_again_and_twice_is_once(database: Database) -> None:
+    done: list[int] = []
+    worker = Worker("test", database, lambda: done.append(1))
+    worker.stop()
+
+    for _ in range(2):
+        done.clear()
+        worker.start()
+        worker.start()
+        assert eventually(lambda: bool(done))
+        assert [thread.name for thread in threading.enumerate()].count("humanuser-test") == 1
+        worker.stop()
+        worker.stop()
+
+    assert "humanuser-test" not in [thread.name for thread in threading.enumerate()]
