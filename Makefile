@@ -1,6 +1,7 @@
 # make demo    the main job, on a new database; PHONE=+41791234567 changes the number
 # make test    every test
 # make check   format, lint, types and layers
+# make mutants small changes to the rules, each of which a test must notice; MODULES='policy.py' tries only that one
 # make docs    the pages of reference that follow from the code
 # make bench   the speed of a command beside its floor
 # make lock    choose newer dependencies
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: demo test check coverage docs bench wheel lock clean
+.PHONY: demo test check coverage mutants docs bench wheel lock clean
 
 demo: $(READY)
 	$(BIN)/humanuser demo $(if $(PHONE),--phone '$(PHONE)')
@@ -31,6 +32,9 @@ coverage: $(READY)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include 'domain/*,projections/*' --fail-under 100
 	$(BIN)/coverage report --skip-covered
+
+mutants: $(READY)
+	nice $(BIN)/python tests/mutants.py $(MODULES)
 
 docs: $(READY)
 	$(BIN)/python docs/reference_pages.py

@@ -50,7 +50,7 @@ class By:
     organization: str = ""
     """Users of other organizations are not found; empty: users of all are."""
     command_id: str | None = None
-    """Given twice, the second is answered with the first's result and changes nothing."""
+    """Names one command with its arguments: given again, it is answered with the first result and changes nothing."""
 
 
 class Commands:
@@ -253,7 +253,8 @@ class Commands:
         """The user before the decision, and what was stored because of it."""
         if by.command_id is not None:
             _require_text("Command id", by.command_id)
-            if stored := self._store.find_command(self._instance_id, user_id, by.command_id):
+            stored = self._store.find_command(self._instance_id, user_id, by.command_id)
+            if stored and by.organization in ("", stored[0].resource_owner):
                 return self._load(user_id), stored
         for _ in range(DECISIONS):
             user = self._load(user_id)

@@ -359,5 +359,5 @@ class HumanUser:
 
     def _wait_for(self, limit: CodeLimit, now: datetime) -> timedelta:
         """How long until *limit* allows another code. Times that a jumping clock put far away do not count."""
-        recent = [asked_at for asked_at in self.codes_asked_at if abs(now - asked_at) < limit.within]
+        recent = sorted(asked_at for asked_at in self.codes_asked_at if abs(now - asked_at) < limit.within)
         return recent[-limit.count] + limit.within - now if len(recent) >= limit.count else timedelta(0)

@@ -349,6 +349,14 @@ def test_a_refusal_that_was_remembered_is_repeated_and_not_counted_twice(
     assert HumanUser.replay(store.load("default", "user1")).failures_in_a_row == 1
 
 
+def test_a_result_is_not_told_to_another_organization(commands: Commands) -> None:
+    commands.add_human_user("user1", ADDED, by=ADMIN)
+    commands.change_phone("user1", OLD, by=By("admin", organization="org1", command_id="command1"))
+
+    with pytest.raises(UserNotFound):
+        commands.change_phone("user1", OLD, by=By("admin", organization="org2", command_id="command1"))
+
+
 def test_a_command_id_is_one_users(commands: Commands) -> None:
     by = By("admin", organization="org1", command_id="command1")
     commands.add_human_user("user1", ADDED, by=by)

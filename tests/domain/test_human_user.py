@@ -375,6 +375,23 @@ def test_the_longest_wait_is_told() -> None:
     assert refused.value.retry_after == MINUTE * 4
 
 
+@pytest.mark.parametrize(
+    ("minutes", "wait"), [((9, 9, -5, -5), timedelta(minutes=19)), ((9, 0), timedelta(minutes=10))]
+)
+def test_the_wait_is_right_also_after_a_clock_jumped_back(minutes: tuple[int, ...], wait: timedelta) -> None:
+    policy = POLICY.model_copy(
+        update={"pause_between_codes": None, "code_limits": (CodeLimit(count=2, within=MINUTE * 10),)}
+    )
+    jumps = (after - before for before, after in zip((0, *minutes), minutes, strict=False))
+    codes = [item for jump in jumps for item in (MINUTE * jump, CODE)]
+    user = user_after(ADDED, CHANGED, *codes)
+
+    with pytest.raises(TooManyCodes) as refused:
+        ask(user, now=AT, policy=policy)
+
+    assert refused.value.retry_after == wait
+
+
 def test_zitadels_policy_limits_no_codes() -> None:
     user = user_after(ADDED, CHANGED, *[CODE] * 200)
 

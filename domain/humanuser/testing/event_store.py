@@ -32,6 +32,8 @@ CODE = PhoneVerificationCodeAdded(
     code=SealedCode(crypto_type=0, algorithm="aes", key_id="key", crypted="Y29kZQ=="), expiry=600_000_000_000
 )
 
+MANY_COMMANDS = 1000
+
 
 class EventStoreContract(ABC):
     """Subclass it, give it your store, and pytest runs it."""
@@ -146,6 +148,41 @@ class EventStoreContract(ABC):
         store.append("default", "user1", [ADDED], after=0, created_at=moment, creator="a", resource_owner="o")
 
         assert store.load("default", "user1")[0].created_at == moment
+
+    def test_of_many_events_none_is_lost_doubled_or_out_of_place(self, store: EventStore) -> None:
+        """So many that a store is caught that fails once in a thousand times."""
+        some: list[Event] = [CHANGED, CODE, PhoneVerificationCodeSent(), PhoneVerified()]
+        histories: dict[str, list[Recorded]] = {f"user{number}": [] for number in range(7)}
+        commands: dict[str, Sequence[Recorded]] = {}
+        log: list[Recorded] = []
+
+        for turn in range(MANY_COMMANDS):
+            user_id = f"user{turn % 7}"
+            history = histories[user_id]
+            events = some[: 1 + turn % 4]
+            if history and turn % 3 == 0:
+                with pytest.raises(SequenceConflict):
+                    _append(store, *events, user_id=user_id, after=len(history) - 1)
+            command_id = f"command{turn}" if turn % 2 else None
+            appended = _append(store, *events, user_id=user_id, after=len(history), command_id=command_id)
+            assert [recorded.sequence for recorded in appended] == [len(history) + n for n in range(1, 1 + len(events))]
+            history += appended
+            log += appended
+            if command_id:
+                commands[command_id] = appended
+                assert list(_append(store, *events, user_id=user_id, after=0, command_id=command_id)) == list(appended)
+
+        positions = [recorded.position for recorded in log]
+        assert positions == sorted(set(positions))
+        assert store.head() == positions[-1]
+        for user_id, history in histories.items():
+            assert list(store.load("default", user_id)) == history
+        for command_id, stored in commands.items():
+            assert list(store.find_command("default", stored[0].user_id, command_id)) == list(stored)
+        read: list[Recorded] = []
+        while page := store.read_all(after=read[-1].position if read else 0, limit=100):
+            read += page
+        assert read == log
 
     def test_of_writers_at_once_one_wins_each_sequence(self, store: EventStore) -> None:
         _append(store, ADDED)

@@ -1,0 +1,279 @@
+"""What a user's phone should be, told a second time and without looking at the first: plain lists, plain texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from humanuser.clean_text import is_clean_text
+from humanuser.commands import By
+from humanuser.details import Details
+from humanuser.errors import (
+    CodeAskedTooSoon,
+    CodeEmpty,
+    CodeInvalid,
+    CodeNotFound,
+    CodeSuperseded,
+    CodeUsedUp,
+    CommandIdReused,
+    DomainError,
+    PhoneAlreadyVerified,
+    PhoneEmpty,
+    PhoneHasExtension,
+    PhoneInvalid,
+    PhoneKindRefused,
+    PhoneNotChanged,
+    PhoneNotFound,
+    PhoneNotGlobal,
+    PhoneNotPossible,
+    PhoneTooLong,
+    TextInvalid,
+    TooManyCodes,
+    TooManyFailures,
+    UserAlreadyExists,
+    UserIdMissing,
+    UserNotFound,
+)
+from humanuser.policy import Policy
+
+Refusal = type[DomainError]
+
+NUMBERS = {
+    "+41791234567": "+41791234567",
+    "+41 79 123 45 67": "+41791234567",
+    "tel:+41-79-123-45-68": "+41791234568",
+    "+41791234568": "+41791234568",
+    "+1 (201) 555-0123": "+12015550123",
+    "+12015550123": "+12015550123",
+}
+"""What people type, and the number it stands for."""
+
+NO_NUMBERS: dict[str, Refusal] = {
+    "": PhoneEmpty,
+    "079 123 45 67": PhoneNotGlobal,
+    "+41791234567;ext=12": PhoneHasExtension,
+    "+4912": PhoneNotPossible,
+    "+41 900 123 456": PhoneKindRefused,
+    "+41791234567" + " " * 60: PhoneTooLong,
+    "number": PhoneInvalid,
+}
+"""What people type, and why it is no number."""
+
+REFUSALS: dict[str, tuple[Refusal, ...]] = {
+    "add": (UserAlreadyExists,),
+    "change": (UserNotFound, PhoneNotChanged, TooManyFailures, TooManyCodes),
+    "set verified": (UserNotFound, PhoneNotChanged),
+    "verify": (UserNotFound, CodeNotFound, TooManyFailures, CodeUsedUp),
+    "ask for a code": (
+        UserNotFound,
+        PhoneNotFound,
+        PhoneAlreadyVerified,
+        TooManyFailures,
+        CodeAskedTooSoon,
+        TooManyCodes,
+    ),
+    "record sent": (UserNotFound, PhoneNotFound, CodeSuperseded),
+    "remove": (UserNotFound, PhoneNotFound),
+}
+"""What each command may be refused for, in the order in which it is."""
+
+Key = tuple[str, str]
+"""Instance id and user id."""
+
+Line = tuple[str, str]
+"""What happened, and the number or the code that it happened with."""
+
+DRAWN = "the code drawn last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One command, as somebody gives it."""
+
+    command: str
+    """A key of ``REFUSALS``."""
+    key: Key
+    by: By
+    phone: str = ""
+    verified: bool = False
+    code: str = field(default="", repr=False)
+    code_sequence: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a request must come to: a refusal, an earlier answer once more, or a story to be stored."""
+
+    refusal: Refusal | None = None
+    repeated: Details | None = None
+    story: tuple[Line, ...] = ()
+
+
+@dataclass
+class Code:
+    """The code that can prove the number."""
+
+    characters: str = field(repr=False)
+    sequence: int
+    number: str | None
+    added_at: datetime
+    failures: int = 0
+    sent: bool = False
+
+
+@dataclass
+class ModelUser:
+    """All that a test needs to remember of one user."""
+
+    there: bool = False
+    sequence: int = 0
+    owner: str = ""
+    created_at: datetime | None = None
+    number: str | None = None
+    verified: bool = False
+    last_verified: str | None = None
+    code: Code | None = None
+    failures: int = 0
+    asked_at: list[datetime] = field(default_factory=list)
+
+    def facts(self) -> dict[str, object]:
+        """What can be compared with a replayed user."""
+        code = self.code
+        return {
+            "exists": self.there,
+            "sequence": self.sequence,
+            "owner": self.owner,
+            "created at": self.created_at,
+            "phone": self.number,
+            "verified": self.verified,
+            "last verified": self.last_verified,
+            "failures in a row": self.failures,
+            "codes asked at": tuple(self.asked_at),
+            "code": code and (code.sequence, code.number, code.added_at, code.failures, code.sent),
+        }
+
+    def story(self, request: Request, now: datetime, policy: Policy) -> tuple[Line, ...]:  # noqa: PLR0911 - one case a command
+        """What happens if nothing speaks against *request*."""
+        number = NUMBERS.get(request.phone)
+        changed: tuple[Line, ...] = (("changed", str(number)),) if number != self.number else ()
+        match request.command:
+            case "add":
+                proof = ("verified", "") if request.verified else ("code", DRAWN)
+                return (("added", number), proof) if number else (("added", ""),)
+            case "change":
+                return (*changed, ("code", DRAWN))
+            case "set verified":
+                return (*changed, ("verified", ""))
+            case "verify":
+                assert self.code is not None
+                proven = request.code == self.code.characters and abs(now - self.code.added_at) < policy.code_lifetime
+                return (("verified", ""),) if proven else (("failed", ""),)
+            case "ask for a code":
+                return (("code", DRAWN),)
+            case "record sent":
+                return (("sent", ""),)
+            case _:
+                return (("removed", ""),)
+
+    def speaks_against(self, refusal: Refusal, request: Request, now: datetime, policy: Policy) -> bool:
+        """Whether *refusal* holds for *request*."""
+        organization = request.by.organization
+        number = NUMBERS.get(request.phone)
+        return {
+            UserAlreadyExists: lambda: self.sequence > 0,
+            UserNotFound: lambda: not self.there or organization not in ("", self.owner),
+            PhoneNotFound: lambda: self.number is None,
+            PhoneNotChanged: lambda: number == self.number and (self.verified or request.command == "change"),
+            PhoneAlreadyVerified: lambda: self.verified,
+            CodeNotFound: lambda: self.code is None,
+            CodeSuperseded: lambda: self.code is not None and self.code.sequence != request.code_sequence,
+            CodeUsedUp: lambda: _reached(self.code.failures if self.code else 0, policy.attempts_per_code),
+            TooManyFailures: lambda: _reached(self.failures, policy.failures_in_a_row),
+            CodeAskedTooSoon: lambda: (
+                bool(self.asked_at) and abs(now - self.asked_at[-1]) < (policy.pause_between_codes or timedelta(0))
+            ),
+            TooManyCodes: lambda: any(
+                sum(abs(now - asked_at) < limit.within for asked_at in self.asked_at) >= limit.count
+                for limit in policy.code_limits
+            ),
+        }[refusal]()
+
+    def take_in(  # noqa: C901 - one case a line
+        self, line: Line, *, sequence: int, at: datetime, owner: str, by_user: bool
+    ) -> None:
+        """Let *line* have happened."""
+        self.sequence = sequence
+        match line:
+            case ("added", number):
+                self.there, self.owner, self.created_at, self.number = True, owner, at, number or None
+            case ("changed", number):
+                self.number, self.verified, self.code = number, False, None
+            case ("code", characters):
+                self.code = Code(characters, sequence, self.number, at)
+                self.asked_at.append(at)
+            case ("verified", _):
+                self.verified, self.last_verified, self.code, self.failures = True, self.number, None, 0
+            case ("failed", _):
+                assert self.code is not None
+                self.code.failures += 1
+                self.failures += 1
+            case ("sent", _):
+                if self.code:
+                    self.code.sent = True
+            case ("removed", _):
+                self.number, self.verified, self.last_verified, self.code = None, False, None, None
+                if not by_user:
+                    self.failures = 0
+            case ("user removed", _):
+                self.there, self.number, self.verified, self.last_verified, self.code = False, None, False, None, None
+                self.failures, self.asked_at = 0, []
+            case _:
+                pass  # it counts in the sequence
+
+
+@dataclass
+class Model:
+    """The users of some instances, and the commands that were given with an id."""
+
+    policy: Policy
+    users: dict[Key, ModelUser]
+    commands: dict[Key, tuple[str, Details, bool]] = field(default_factory=dict)
+    """By instance and command id: whom it was for, how far it brought them, and whether that was a failed code."""
+
+    def verdict(self, request: Request, now: datetime) -> Verdict:
+        """What *request* must come to if it is given now."""
+        if refusal := _ill_formed(request):
+            return Verdict(refusal)
+        instance_id, user_id = request.key
+        if earlier := self.commands.get((instance_id, request.by.command_id or "")):
+            whose, answer, failed = earlier
+            if whose != user_id:
+                return Verdict(CommandIdReused)
+            if request.by.organization in ("", answer.resource_owner):
+                return Verdict(CodeInvalid) if failed and request.command == "verify" else Verdict(repeated=answer)
+        user = self.users[request.key]
+        for refusal in REFUSALS[request.command]:
+            if user.speaks_against(refusal, request, now, self.policy):
+                return Verdict(refusal)
+        return Verdict(story=user.story(request, now, self.policy))
+
+
+def _reached(count: int, limit: int | None) -> bool:
+    return limit is not None and count >= limit
+
+
+def _ill_formed(request: Request) -> Refusal | None:
+    """What speaks against *request* whoever the user is."""
+    user_id = UserIdMissing if not request.key[1] else None if is_clean_text(request.key[1]) else TextInvalid
+    phone = NO_NUMBERS.get(request.phone)
+    command_id = None if request.by.command_id is None or is_clean_text(request.by.command_id) else TextInvalid
+    match request.command:
+        case "add":
+            organization = TextInvalid if request.by.organization in ("", "*") else None
+            return user_id or organization or (phone if request.phone else None) or command_id
+        case "change" | "set verified":
+            return phone or user_id or command_id
+        case "verify":
+            return user_id or (None if request.code else CodeEmpty) or command_id
+        case _:
+            return user_id or command_id
