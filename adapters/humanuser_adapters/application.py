@@ -79,7 +79,8 @@ class Application:
             worker.stop()
 
     def close(self) -> None:
-        """Close the file."""
+        """End the background work, and close the file."""
+        self.stop()
         self._database.close()
 
     def find_user(self, user_id: str) -> User | None:

@@ -110,8 +110,8 @@ class Database:
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from error
         finally:
-            if writer.in_transaction:  # something broke it off; a failed COMMIT may have ended it itself
-                with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error):
+                if writer.in_transaction:  # something broke it off; a failed COMMIT may have ended it itself
                     writer.rollback()
             self._turn_to_write.release()
         self._bell.ring()

@@ -314,13 +314,13 @@ class HumanUser:
                     failures_in_a_row=self.failures_in_a_row if by_user else 0,
                 )
             case InitialisationCodeAdded():
-                return replace(self, sequence=sequence, state=UserState.INITIAL)
+                return self._in_state(UserState.INITIAL, sequence)
             case UserInitialised() | UserUnlocked() | UserReactivated():
-                return replace(self, sequence=sequence, state=UserState.ACTIVE)
+                return self._in_state(UserState.ACTIVE, sequence)
             case UserLocked():
-                return replace(self, sequence=sequence, state=UserState.LOCKED)
+                return self._in_state(UserState.LOCKED, sequence)
             case UserDeactivated():
-                return replace(self, sequence=sequence, state=UserState.INACTIVE)
+                return self._in_state(UserState.INACTIVE, sequence)
             case UserRemoved():
                 return HumanUser(
                     state=UserState.DELETED,
@@ -332,6 +332,10 @@ class HumanUser:
                 return replace(self, sequence=sequence)
             case _:
                 assert_never(recorded.event)
+
+    def _in_state(self, state: UserState, sequence: int) -> HumanUser:
+        """The user in another state of life; who never came to be, or is gone, is not called to life by it."""
+        return replace(self, sequence=sequence, state=state if self.exists else self.state)
 
     def refuse_unless_initialised(self) -> None:
         """What API v2 asks before everything else. Raises ``UserNotFound``, ``UserNotInitialised``."""

@@ -85,12 +85,21 @@ def parse_phone_number(text: str, rules: PhoneRules) -> PhoneNumber:
         raise PhoneNotPossible
     if rules.allowed_countries is not None and number.country_code not in rules.allowed_countries:
         raise PhoneCountryRefused
-    return PhoneNumber(phonenumbers.format_number(number, PhoneNumberFormat.E164))
+    e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    if rules.global_only and not _reads_as_itself(e164, text):
+        raise PhoneInvalid
+    return PhoneNumber(e164)
 
 
 def _is_possible(number: phonenumbers.PhoneNumber) -> bool:
     """Whether its country has numbers of this length; a number of a known kind is always possible."""
     return bool(phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE)
+
+
+def _reads_as_itself(e164: str, text: str) -> bool:
+    """Whether *e164*, read again, is the same number; out of a *text* with two trunk prefixes it would not be."""
+    nothing_was_dropped = re.sub("[^0-9]", "", text) == e164[1:]
+    return nothing_was_dropped or phonenumbers.format_number(phonenumbers.parse(e164), PhoneNumberFormat.E164) == e164
 
 
 def _refuse_unless_global(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from humanuser import (
     HumanUserAdded,
     PhoneNumber,
     Sms,
+    StoreUnavailable,
     UnreadableEvent,
 )
 from humanuser.testing import AT
@@ -158,3 +160,12 @@ def test_a_database_that_breaks_is_a_problem(sending: Application, tmp_path: Pat
     tamper(tmp_path / "test.sqlite", "DROP TABLE humanuser_subscriptions")
 
     assert "no such table" in sending.problems()["database"]
+
+
+def test_closing_ends_the_background_work(tmp_path: Path, vault: AesGcmVault, sender: Sender) -> None:
+    with Application(tmp_path / "test.sqlite", vault, sender=sender) as application:
+        application.start()
+
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("humanuser")] == []
+    with pytest.raises(StoreUnavailable):
+        application.commands.add_human_user("user1", ADDED, by=ADMIN)

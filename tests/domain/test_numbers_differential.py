@@ -135,6 +135,13 @@ def test_a_national_number_is_not_global_and_is_swiss_for_zitadel() -> None:
         pytest.param(lambda number: f"{e164(number)}\0", refused_as(PhoneInvalid), same, id="NUL behind"),
         pytest.param(lambda number: f"+{e164(number)}", refused_as(PhoneInvalid), same, id="two plus"),
         pytest.param(lambda number: e164(number).translate(FULLWIDTH), refused_as(PhoneInvalid), same, id="full width"),
+        pytest.param(lambda number: f"＋{e164(number)[1:]}", refused_as(PhoneInvalid), same, id="full-width plus"),
+        pytest.param(
+            lambda number: f"+{number.country_code}1",
+            refused_as(PhoneInvalid),
+            refused_as(PhoneInvalid),
+            id="one digit",
+        ),
         pytest.param(lambda number: f"{e164(number)};ext=5", refused_as(PhoneHasExtension), same, id=";ext="),
         pytest.param(lambda number: f"{e164(number)};isub=5", refused_as(PhoneHasExtension), same, id=";isub="),
         pytest.param(lambda number: f"{e164(number)} ext. 5", refused_as(PhoneHasExtension), same, id="ext."),

@@ -36,7 +36,7 @@ from humanuser import (
     UserState,
     UserUnlocked,
 )
-from humanuser_adapters.event_store import REGISTRY, SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.event_store import REGISTRY, SQLiteEventRecorder, UserEventStore, payload_of
 from humanuser_adapters.sqlite import Database
 
 ROWS: list[dict[str, Any]] = [  # Any: numbers, texts and null
@@ -197,6 +197,15 @@ def test_a_stored_row_keeps_its_envelope(log: Sequence[Recorded], row: dict[str,
         revision=row["revision"],
         position=row["position"],
     )
+
+
+@pytest.mark.parametrize("place", range(10), ids=[row["event_type"] for row in ROWS[:10]])
+def test_a_row_that_we_wrote_would_be_written_the_same(place: int) -> None:
+    written = payload_of(EVENTS[place])
+
+    assert ROWS[place]["aggregate_id"] == "ada"
+    assert ROWS[place]["event_type"] == EVENTS[place].type
+    assert ROWS[place]["payload"] == (written.decode() or None)
 
 
 def test_the_file_makes_the_users_that_it_always_made(store: UserEventStore) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from fakes import FakeClock
 from humanuser import (
     Accepted,
     By,
@@ -19,6 +21,7 @@ from humanuser import (
     CodeSuperseded,
     CodeToSend,
     CodeUsedUp,
+    Commands,
     Details,
     Event,
     GeneratorInfo,
@@ -46,9 +49,12 @@ from humanuser import (
     Unknown,
     UnknownEvent,
     UserLocked,
+    UserNotFound,
     VerificationCode,
 )
 from humanuser.testing import AT, history
+from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
+from humanuser_adapters.vault import AesGcmVault
 
 NUMBER = PhoneNumber("+41791234567")
 SEALED = SealedCode(algorithm="aes", key_id="key", crypted="c2VhbGVk")
@@ -214,6 +220,85 @@ def test_more_failures_than_a_stricter_policy_allows_are_too_many(count: int) ->
 
 def test_a_locked_user_is_initialised() -> None:
     user_after(ADDED, UserLocked()).refuse_unless_initialised()
+
+
+@pytest.mark.parametrize(
+    ("expiry", "microseconds"),
+    [(1999, 1), (-1, -1), (2**63, 2**63 // 1000), (2**70, 2**63 // 1000), (-(2**70), -(2**63) // 1000)],
+)
+def test_an_expiry_is_nanoseconds_of_64_bits(expiry: int, microseconds: int) -> None:
+    assert PhoneVerificationCodeAdded(expiry=expiry).lifetime == timedelta(microseconds=microseconds)
+
+
+def test_what_is_not_said_is_what_zitadel_means_by_it() -> None:
+    recorded = history(ADDED)[0]
+
+    assert PhoneVerificationCodeAdded().lifetime is None
+    assert not PhoneVerificationCodeAdded().code_returned
+    assert HumanUserAdded(user_name="ada").gender == 0
+    assert (recorded.revision, _default(Recorded, "position")) == (2, 0)
+    assert GeneratorInfo(verification_id="1").model_dump() == {"verificationId": "1"}
+
+
+class NotPermitted(Exception):
+    """What a permit raises in these tests."""
+
+
+def refuse(_: str) -> None:
+    raise NotPermitted
+
+
+@pytest.fixture
+def store() -> UserEventStore:
+    return UserEventStore(MemoryEventRecorder())
+
+
+@pytest.fixture
+def commands(store: UserEventStore, vault: AesGcmVault, clock: FakeClock) -> Commands:
+    """There is user1 of org1, with a number and a code."""
+    commands = Commands(store, vault, clock, lambda _: VerificationCode("123456"))
+    by = By("admin", organization="org1")
+    commands.add_human_user("user1", HumanUserAdded(user_name="ada"), phone=NUMBER.e164, by=by)
+    return commands
+
+
+@pytest.mark.parametrize("organization", ["org0", "org2"])
+def test_a_user_is_found_in_no_organization_but_their_own(commands: Commands, organization: str) -> None:
+    with pytest.raises(UserNotFound):
+        commands.remove_phone("user1", by=By("admin", organization=organization))
+
+    assert commands.remove_phone("user1", by=By("admin", organization="".join(("org", "1")))).sequence == 3
+
+
+@pytest.mark.parametrize("creator", ["admin", "zoe"])
+def test_nobody_else_changes_a_user_without_permission(commands: Commands, clock: FakeClock, creator: str) -> None:
+    clock.advance(minutes=2)
+    other, oneself = By(creator), By("".join(("user", "1")))
+
+    for by, expected in ((other, NotPermitted), (oneself, None)):
+        with pytest.raises(expected) if expected else nullcontext():
+            commands.resend_phone_code("user1", by=by, permit=refuse)
+        with pytest.raises(expected) if expected else nullcontext():
+            commands.set_phone("user1", "+41791234568", by=by, permit=refuse)
+        with pytest.raises(expected) if expected else nullcontext():
+            commands.remove_user_phone("user1", by=by, permit=refuse)
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_code_is_sent_and_not_returned_unless_that_was_asked_for(store: UserEventStore) -> None:
+    user = HumanUser.replay(store.load("default", "user1"))
+
+    assert isinstance(user.code_to_send(2, now=AT), CodeToSend)
+
+
+def test_an_organization_may_be_named_by_any_sign_but_the_one_for_all(commands: Commands) -> None:
+    added = commands.add_human_user("user2", HumanUserAdded(user_name="eve"), by=By("admin", organization="!"))
+
+    assert added.resource_owner == "!"
+
+
+def _default(kind: type[Recorded], name: str) -> object:
+    return next(field.default for field in dataclasses.fields(kind) if field.name == name)
 
 
 def _fields(value: object) -> list[str]:
