@@ -478,8 +478,10 @@ def test_a_whole_life_leaves_no_secret_behind(
         client, clueless = (_client(one, tmp_path / "tokens.toml") for one in (application, without_key))
         application.start()
         application.commands.add_human_user("ada", ADDED, phone=OLD, by=ADMIN)
+        assert eventually(lambda: len(phones.texts) > 0)
         clock.advance(minutes=2)
         assert callers.call(client, ada, "POST", f"{MY_PHONE}/_resend_verification", {}) == 200
+        assert eventually(lambda: len(phones.texts) > 1)
         assert callers.call(client, admin, "PUT", "/management/v1/users/ada/phone", {"phone": NEW}) == 200
         assert eventually(lambda: application.deliveries()[-1].state is State.SENT)
         code = pending_code(application, vault)
