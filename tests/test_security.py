@@ -458,7 +458,7 @@ class Callers:
         self.told += [*traceback.format_exception(caught.value), repr(caught.value), repr(vars(caught.value))]
 
 
-def test_a_whole_life_leaves_no_secret_behind(
+def test_a_whole_life_leaves_no_secret_behind(  # noqa: PLR0915 - a life is long
     tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Codes, tokens and keys stood in logs, in reports of errors, and in plain in the database."""
