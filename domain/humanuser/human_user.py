@@ -210,9 +210,7 @@ class HumanUser:
             raise PhoneNotFound
         if self.phone_verified:
             raise PhoneAlreadyVerified
-        self._refuse_above_failures_in_a_row(policy)
-        self._refuse_before_pause_is_over(now, policy)
-        self._refuse_above_code_limits(now, policy)
+        self._refuse_another_code(now, policy)
         return [code]
 
     def replace_code(self, code: PhoneVerificationCodeAdded, *, now: datetime, policy: Policy) -> list[Event]:
@@ -223,9 +221,7 @@ class HumanUser:
         self._refuse_unless_existing()
         if self.pending_code is None:
             raise CodeNotPending
-        self._refuse_above_failures_in_a_row(policy)
-        self._refuse_before_pause_is_over(now, policy)
-        self._refuse_above_code_limits(now, policy)
+        self._refuse_another_code(now, policy)
         return [code]
 
     def record_code_sent(self, sent: PhoneVerificationCodeSent, *, code_sequence: int) -> list[Event]:
@@ -346,6 +342,12 @@ class HumanUser:
     def _refuse_unless_existing(self) -> None:
         if not self.exists:
             raise UserNotFound
+
+    def _refuse_another_code(self, now: datetime, policy: Policy) -> None:
+        """Unless the number that there is may have another code."""
+        self._refuse_above_failures_in_a_row(policy)
+        self._refuse_before_pause_is_over(now, policy)
+        self._refuse_above_code_limits(now, policy)
 
     def _refuse_above_failures_in_a_row(self, policy: Policy) -> None:
         if policy.failures_in_a_row is not None and self.failures_in_a_row >= policy.failures_in_a_row:
