@@ -1,12 +1,15 @@
-"""The wheel, installed beside a host's own package ``domain``."""
+"""The wheel, installed beside a host's own package ``domain``, and under a host's own event store."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 HOST_PROJECT = """
@@ -35,33 +38,104 @@ with Application(sys.argv[1], AesGcmVault(Keys("key", {"key": bytes(32)}))) as a
     assert application.find_user("user1")[1].phone == humanuser.PhoneNumber("+41791234567")
 """
 
+WATCHING = """
+import humanuser
+from hypothesis import Phase, settings
 
-def run(*arguments: str | Path) -> None:
-    done = subprocess.run([str(one) for one in arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def pip(python: Path, *arguments: str | Path) -> None:
-    run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, *arguments)
+settings.register_profile("once", derandomize=True, database=None, phases=[Phase.generate])
+settings.load_profile("once")  # what is found need not be made small, which takes minutes
 
 
-def test_the_wheel_leaves_a_hosts_own_domain_alone(tmp_path: Path) -> None:
-    host = tmp_path / "host"
-    (host / "domain").mkdir(parents=True)
-    (host / "domain" / "__init__.py").write_text("OURS = True\n")
-    (host / "pyproject.toml").write_text(HOST_PROJECT)
-    wheels = tmp_path / "wheels"
-    for project in (host, ROOT):
-        options = ("--no-build-isolation", "--no-deps", "--wheel-dir", wheels)
-        run(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", *options, project)
-    venv.create(tmp_path / "env", symlinks=True)
-    python = tmp_path / "env" / "bin" / "python"
-    (site,) = (tmp_path / "env").glob("lib/*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+def pytest_report_header():
+    return f"humanuser is {humanuser.__file__}"
+"""
+FAULTS = {
+    "it forgets to look for a conflict": ("if len(self.load(instance_id, user_id)) != after:", "if False:"),
+    "it does a repeated command again": ("if command_id is not None and", "if False and"),
+}
 
-    for wheel in sorted(wheels.glob("host*")) + sorted(wheels.glob("humanuser*")):
-        pip(python, "install", "--no-deps", "--ignore-installed", wheel)
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ours, as it is shipped."""
+    return build(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def host(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a host that installed the wheel for its tests."""
+    python = new_environment(tmp_path_factory.mktemp("host"), wheel)
+    said = pip(python, "install", "--no-index", "humanuser[testing]")
+    assert "does not provide the extra" not in said
+    return python
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """A copy of the host project, far from our sources."""
+    project = shutil.copytree(ROOT / "examples" / "prove-your-store", tmp_path / "project")
+    (project / "conftest.py").write_text(WATCHING)
+    return project
+
+
+def test_the_wheel_leaves_a_hosts_own_domain_alone(wheel: Path, tmp_path: Path) -> None:
+    project = tmp_path / "host"
+    (project / "domain").mkdir(parents=True)
+    (project / "domain" / "__init__.py").write_text("OURS = True\n")
+    (project / "pyproject.toml").write_text(HOST_PROJECT)
+
+    python = new_environment(tmp_path / "env", build(project, tmp_path / "wheels"), wheel)
 
     run(python, "-c", EMBEDDING, tmp_path / "embedded.sqlite")
     pip(python, "uninstall", "--yes", "humanuser")
     run(python, "-c", "import domain; assert domain.OURS")
+
+
+def test_a_host_proves_its_own_store_with_the_wheel_alone(host: Path, example: Path) -> None:
+    said = run(host, "-m", "pytest", "-W", "error", cwd=example)
+
+    assert f"humanuser is {host.parents[1]}" in said
+    assert "test_our_store.py" in said
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_host_learns_what_is_wrong_with_its_store(host: Path, example: Path, fault: str) -> None:
+    right, wrong = FAULTS[fault]
+    store = (example / "our_store.py").read_text()
+    assert store.count(right) == 1
+    (example / "our_store.py").write_text(store.replace(right, wrong))
+
+    said = run(host, "-m", "pytest", "-rf", cwd=example, expected=pytest.ExitCode.TESTS_FAILED)
+
+    assert "FAILED test_our_store.py::TestOurEventStore::" in said
+    assert "FAILED test_our_store.py::TestOurLife::" in said
+
+
+def build(project: Path, into: Path) -> Path:
+    """The wheel of *project*."""
+    options = ("--no-build-isolation", "--no-deps", "--wheel-dir", into)
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", *options, project)
+    (wheel,) = into.glob("*.whl")
+    return wheel
+
+
+def new_environment(place: Path, *wheels: Path) -> Path:
+    """The Python of a new environment with *wheels*; what they need is borrowed from ours."""
+    venv.create(place, symlinks=True)
+    python = place / "bin" / "python"
+    (site,) = place.glob("lib/*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    pip(python, "install", "--no-deps", "--ignore-installed", *wheels)
+    return python
+
+
+def pip(python: Path, *arguments: str | Path) -> str:
+    return run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, *arguments)
+
+
+def run(*arguments: str | Path, cwd: Path | None = None, expected: int = 0) -> str:
+    """What the command said; it must end with *expected*."""
+    command = [str(one) for one in arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout + done.stderr

@@ -113,6 +113,7 @@ class EventStoreContract(ABC):
         pages: list[Sequence[Recorded]] = []
         after = 0
         while page := store.read_all(after=after, limit=2):
+            assert page[0].position > after
             pages.append(page)
             after = page[-1].position
 
@@ -137,7 +138,9 @@ class EventStoreContract(ABC):
         with pytest.raises(CommandIdReused):
             store.find_command("default", "user2", "command1")
         assert list(store.load("default", "user2")) == []
-        assert len(_append(store, ADDED, instance_id="other", command_id="command1")) == 1
+        elsewhere = _append(store, ADDED, instance_id="other", command_id="command1")
+        assert [recorded.instance_id for recorded in elsewhere] == ["other"]
+        assert list(store.find_command("other", "user1", "command1")) == list(elsewhere)
 
     def test_an_unknown_command_stored_nothing(self, store: EventStore) -> None:
         assert list(store.find_command("default", "user1", "command1")) == []
@@ -181,6 +184,7 @@ class EventStoreContract(ABC):
             assert list(store.find_command("default", stored[0].user_id, command_id)) == list(stored)
         read: list[Recorded] = []
         while page := store.read_all(after=read[-1].position if read else 0, limit=100):
+            assert not read or page[0].position > read[-1].position
             read += page
         assert read == log
 
