@@ -404,7 +404,7 @@ def test_a_parsed_number_parsed_is_itself(text: str, rules: PhoneRules) -> None:
         assert parse_phone_number(number.e164, rules) == number
 
 
-@pytest.mark.parametrize("text", ["+2700808123456", "+460071123456"])
+@pytest.mark.parametrize("text", ["+2700808123456", "+460071123456", "+37588152450911"])
 def test_a_number_with_two_trunk_prefixes_is_refused_where_zitadel_drops_one(text: str) -> None:
     once = parsed(text, ZITADEL.phone)
 
