@@ -21,7 +21,7 @@ from humanuser import By, Commands, HumanUserAdded
 from humanuser_adapters.application import utc_now
 from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
 from humanuser_adapters.event_store.sqlite import SCHEMA
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys, draw_code
 
 ROUNDS = 7
@@ -39,7 +39,7 @@ BARE = (f"CREATE TABLE humanuser_events (position INTEGER PRIMARY KEY, {COLUMNS}
 def main() -> None:
     """Print the rounds and the median ratios."""
     with tempfile.TemporaryDirectory(prefix="humanuser-bench-") as folder:
-        database = Database(Path(folder) / "command.sqlite")
+        database = SQLiteDatabase(Path(folder) / "command.sqlite")
         floor = _raw(Path(folder) / "floor.sqlite", SCHEMA[0])
         bare = _raw(Path(folder) / "bare.sqlite", BARE)
         print(f"{TRANSACTIONS} transactions of 2 events a round; per second:")
@@ -50,7 +50,7 @@ def main() -> None:
         print(f"median ratio to the {name}: {new:.2f} with a new number, {known:.2f} with a known one")
 
 
-def _round(number: int, database: Database, *raw: sqlite3.Connection) -> list[float]:
+def _round(number: int, database: SQLiteDatabase, *raw: sqlite3.Connection) -> list[float]:
     """Seconds for the command with a new number, with a known one, and for each of *raw*."""
     commands = _commands(database)
     seconds = [0.0] * (2 + len(raw))
@@ -83,7 +83,7 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) ->
     connection.execute("COMMIT")
 
 
-def _commands(database: Database) -> Commands:
+def _commands(database: SQLiteDatabase) -> Commands:
     store = UserEventStore(SQLiteEventRecorder(database))
     return Commands(store, AesGcmVault(Keys("key", {"key": bytes(KEY_BYTES)})), utc_now, draw_code)
 
@@ -97,7 +97,7 @@ def _raw(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     return connection
 
 
-def _stored(database: Database, user_id: str) -> list[tuple[object, ...]]:
+def _stored(database: SQLiteDatabase, user_id: str) -> list[tuple[object, ...]]:
     query = f"""
         SELECT {COLUMNS} FROM humanuser_events
         WHERE instance_id = 'default' AND aggregate_type = 'user' AND aggregate_id = ?

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cluster import NoPostgres, cluster
 from fakes import FakeClock
 from humanuser import Policy
 from humanuser_adapters.application import Application
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.database import Database
+from humanuser_adapters.postgresql import PostgreSQLDatabase
+from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
 
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -27,16 +34,68 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 def _databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Close every database that a test opened."""
     opened: list[Database] = []
-    init = Database.__init__
 
-    def remember(database: Database, *args: Any, **kwargs: Any) -> None:  # Any: whatever the constructor takes
-        init(database, *args, **kwargs)
-        opened.append(database)
+    def remembering(kind: type) -> Callable[..., None]:
+        init = kind.__init__  # type: ignore[misc]  # of a class of ours
 
-    monkeypatch.setattr(Database, "__init__", remember)
+        def remember(database: Any, *args: Any, **kwargs: Any) -> None:  # Any: whatever the constructor takes
+            init(database, *args, **kwargs)
+            opened.append(database)
+
+        return remember
+
+    for kind in (SQLiteDatabase, PostgreSQLDatabase):
+        monkeypatch.setattr(kind, "__init__", remembering(kind))
     yield
     for database in opened:
         database.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL server; without one, skip loudly, and fail in CI."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(cluster())
+        except NoPostgres as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"CI must test PostgreSQL: {error}")
+            pytest.skip(f"NO POSTGRESQL: {error}")
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """The URL of a schema with nothing in it."""
+    schema = f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    return f"{postgresql_server}&options=-csearch_path%3D{schema}"
+
+
+@pytest.fixture
+def postgresql(postgresql_url: str) -> PostgreSQLDatabase:
+    """A database with nothing in it, that waits longer than a busy machine of tests takes."""
+    return PostgreSQLDatabase(postgresql_url, patience=timedelta(seconds=10))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A database with nothing in it, of each kind."""
+    if request.param == "sqlite":
+        return SQLiteDatabase(tmp_path / "test.sqlite")
+    database: Database = request.getfixturevalue("postgresql")
+    return database
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not tested; read from the reports, because workers have a memory of their own."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = {report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)}
+    if missing := sorted(reason for reason in reasons if "NO POSTGRESQL" in reason):
+        terminalreporter.section("NO REAL POSTGRESQL WAS TESTED", sep="!", red=True, bold=True)
+        for reason in missing:
+            terminalreporter.line(reason)
 
 
 @pytest.fixture

@@ -9,6 +9,11 @@ from datetime import datetime, timedelta
 from humanuser import Caller, CodeOwner, CodeVault, HumanUser
 from humanuser.testing import AT
 from humanuser_adapters.application import Application
+from humanuser_adapters.database import Database
+from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder
+from humanuser_adapters.postgresql import PostgreSQLDatabase
+from humanuser_adapters.sqlite import SQLiteDatabase
 
 PATIENCE_SECONDS = 5
 
@@ -52,9 +57,17 @@ def another(code: str) -> str:
     return code[::-1] if code != code[::-1] else f"{code}0"
 
 
-def eventually(seen: Callable[[], bool]) -> bool:
+def eventually(seen: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> bool:
     """Whether it is *seen* before patience ends."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + seconds
     while not seen() and time.monotonic() < until:
         time.sleep(0.002)
     return seen()
+
+
+def store_on(database: Database) -> UserEventStore:
+    """The events of users in *database*, of whichever kind it is."""
+    if isinstance(database, SQLiteDatabase):
+        return UserEventStore(SQLiteEventRecorder(database))
+    assert isinstance(database, PostgreSQLDatabase)
+    return UserEventStore(PostgreSQLEventRecorder(database))

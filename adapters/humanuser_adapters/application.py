@@ -1,17 +1,18 @@
-"""The whole, wired: the core, its store, its read models and its notifications on one SQLite file."""
+"""The whole, wired: the core, its store, its read models and its notifications on one database."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from humanuser import Clock, CodeVault, Commands, Policy, Recorded, SmsSender, StoreError
-from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.event_store import EventRecorder, SQLiteEventRecorder, UserEventStore
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
 from humanuser_adapters.read_models import User, UserReadModels
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Progress, Subscription
 from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.vault import draw_code
@@ -28,35 +29,39 @@ class Application:
     """Commands, read models and notifications for one instance.
 
     Commands and reads work at once; ``start`` begins to send SMS and to keep the read models warm. Raises
-    ``StoreUnavailable`` if the file cannot be opened.
+    ``StoreUnavailable`` if the database cannot be had.
     """
 
     def __init__(
         self,
-        path: Path | str,
+        database: Path | str,
         vault: CodeVault,
         *,
         sender: SmsSender | None = None,
         policy: Policy | None = None,
         instance_id: str = "default",
-        clock: Clock = utc_now,
+        clock: Clock | None = None,
         sms_workers: int = 2,
         sms_lease: timedelta = LEASE,
     ) -> None:
-        """Without a *sender* nothing is sent, and codes wait for a process that has one until they expire."""
+        """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
+
+        Without a *sender* nothing is sent, and codes wait for a process that has one until they expire. Without a
+        *clock* commands follow the machine's, and leases the database's.
+        """
         self.instance_id = instance_id
-        self._clock = clock
-        self._database = Database(path)
-        self._store = UserEventStore(SQLiteEventRecorder(self._database))
+        self._database, recorder = _opened(database)
+        self._store = UserEventStore(recorder)
         self._read_models = UserReadModels(self._database)
-        self._outbox = Outbox(self._database, clock, lease=sms_lease)
+        self._outbox = Outbox(self._database, clock and _ignoring_the_connection(clock), lease=sms_lease)
+        self._clock = clock = clock or utc_now
         self._users = Subscription("users", self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
         self.commands = Commands(self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id)
         self._workers = [Worker(self._users.name, self._database, self._users.follow)]
         if sender is not None:
             notifier = PhoneNotifier(self._store, vault, sender, self.commands, clock)
-            worker = OutboxWorker(self._outbox, notifier, clock, instance_id=instance_id)
+            worker = OutboxWorker(self._outbox, notifier, instance_id=instance_id)
             self._workers += [
                 Worker(self._notifications.name, self._database, self._notifications.follow),
                 *(Worker(f"sms-{number}", self._database, worker.send_due) for number in range(1, sms_workers + 1)),
@@ -79,7 +84,7 @@ class Application:
             worker.stop()
 
     def close(self) -> None:
-        """End the background work, and close the file."""
+        """End the background work, and close the database."""
         self.stop()
         self._database.close()
 
@@ -88,8 +93,10 @@ class Application:
 
         Raises ``UnreadableEvent``, ``StoreUnavailable``.
         """
-        self._users.catch_up()
-        return self._read_models.find(self.instance_id, user_id)
+        found = self._read_models.find(self.instance_id, user_id)
+        for recorded in self._store.load_behind(found.sequence, self.instance_id, user_id):
+            found = found.then(recorded)
+        return found.user
 
     def history(self, user_id: str) -> Sequence[Recorded]:
         """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""
@@ -108,6 +115,18 @@ class Application:
         self._notifications.catch_up()
         return self._outbox.list(self.instance_id)
 
+    def send_again(self, message_id: str) -> bool:
+        """Have an SMS that waits, or that was given up, sent now; False: there is no such one."""
+        return self._outbox.retry(self.instance_id, message_id)
+
+    def drop_sms(self, message_id: str) -> bool:
+        """Have an SMS never sent that waits or was given up; False: there is no such one."""
+        return self._outbox.drop(self.instance_id, message_id)
+
+    def subscriptions(self) -> Mapping[str, Subscription]:
+        """What follows the events, by name: how far it is behind, and which events it could not take in."""
+        return {one.name: one for one in (self._users, self._notifications)}
+
     def new_user_id(self) -> str:
         """An id for a new user."""
         return new_user_id(self._clock)
@@ -120,3 +139,23 @@ class Application:
         except StoreError as error:
             problems["database"] = str(error)
         return problems
+
+
+def is_postgresql(database: Path | str) -> bool:
+    """Whether *database* is the URL of a PostgreSQL database, and not a file."""
+    return str(database).startswith(("postgresql://", "postgres://"))
+
+
+def _opened(database: Path | str) -> tuple[Database, EventRecorder]:
+    if not is_postgresql(database):
+        file = SQLiteDatabase(database)
+        return file, SQLiteEventRecorder(file)
+    from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder  # noqa: PLC0415 - an extra
+    from humanuser_adapters.postgresql import PostgreSQLDatabase  # noqa: PLC0415 - as above
+
+    server = PostgreSQLDatabase(str(database))
+    return server, PostgreSQLEventRecorder(server)
+
+
+def _ignoring_the_connection(clock: Clock) -> Callable[[Connection], datetime]:
+    return lambda _: clock()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import random
-import sqlite3
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, Protocol, assert_never
 
 from humanuser import (
     Accepted,
-    Clock,
     Misconfigured,
     NotWanted,
     Permanent,
@@ -22,7 +21,7 @@ from humanuser import (
     SmsOutcome,
     Unknown,
 )
-from humanuser_adapters.sqlite import Database, text_of_time, time_of_text
+from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
 from humanuser_projections import PhoneNotification, PhoneNotifier, phone_notification
 
 log = logging.getLogger(__name__)
@@ -32,13 +31,15 @@ SCHEMA = (
         """
         CREATE TABLE humanuser_outbox (
             message_id TEXT PRIMARY KEY,
+            position BIGINT NOT NULL,
             instance_id TEXT NOT NULL,
             user_id TEXT NOT NULL,
-            code_sequence INTEGER NOT NULL,
+            code_sequence BIGINT NOT NULL,
             state TEXT NOT NULL,
-            attempts INTEGER NOT NULL DEFAULT 0,
-            due_at TEXT NOT NULL,
-            fence INTEGER NOT NULL DEFAULT 0,
+            attempts BIGINT NOT NULL DEFAULT 0,
+            interruptions BIGINT NOT NULL DEFAULT 0,
+            due_at {time} NOT NULL,
+            fence BIGINT NOT NULL DEFAULT 0,
             note TEXT NOT NULL DEFAULT ''
         )
         """,
@@ -47,7 +48,9 @@ SCHEMA = (
 )
 
 LEASE = timedelta(seconds=20)
-"""How long one worker has an SMS for itself."""
+"""How long one worker has an SMS for itself; it must have begun to send before half of it is over."""
+MOST_INTERRUPTIONS = 3
+"""How often an SMS may have left without anybody knowing what became of it; then people must look."""
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=1)
 
@@ -63,6 +66,11 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
+WAITING = (State.DUE, State.CLAIMED)
+BY_HAND = (State.DUE, State.DROPPED, State.FAILED, State.UNKNOWN)
+"""What people may send again or drop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One SMS and how far it has come."""
@@ -70,8 +78,11 @@ class Delivery:
     notification: PhoneNotification
     state: State
     attempts: int
+    interruptions: int
     due_at: datetime
     """When the next attempt is due; of a claimed one, when the lease ends."""
+    fence: int
+    """Grows with every claim."""
     note: str
     """The provider's id, or why it was not sent."""
 
@@ -84,78 +95,143 @@ class Claim:
     attempts: int
     """With this one, from 1."""
     fence: int
-    interrupted: bool
-    """An earlier claim ended without a word."""
+    interruptions: int
+    """How many earlier claims ended without a word."""
 
 
-_COLUMNS = "message_id, instance_id, user_id, code_sequence, state, attempts, due_at, fence, note"
+_COLUMNS = "message_id, instance_id, user_id, code_sequence, state, attempts, interruptions, due_at, fence, note"
 
 
 class Outbox:
     """The table, as its projection and its workers use it."""
 
-    def __init__(self, database: Database, clock: Clock, *, lease: timedelta = LEASE) -> None:
+    def __init__(
+        self, database: Database, now: Callable[[Connection], datetime] | None = None, *, lease: timedelta = LEASE
+    ) -> None:
+        """*now*: the clock that all workers share; the database's own if there is none."""
         self._database = database
-        self._clock = clock
-        self._lease = lease
+        self._now = now or database.now
+        self.lease = lease
         database.migrate("outbox", SCHEMA)
 
-    def apply(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take in *events*: a row for each SMS that one calls for."""
-        now = text_of_time(self._clock())
-        wanted = [notification for recorded in events if (notification := phone_notification(recorded))]
+        wanted = [(one, recorded) for recorded in events if (one := phone_notification(recorded))]
         connection.executemany(
-            "INSERT OR IGNORE INTO humanuser_outbox (message_id, instance_id, user_id, code_sequence, state, due_at) "
-            "VALUES (?, ?, ?, ?, 'due', ?)",
-            [(one.message_id, one.instance_id, one.user_id, one.code_sequence, now) for one in wanted],
+            "INSERT INTO humanuser_outbox "
+            "(message_id, position, instance_id, user_id, code_sequence, state, due_at) "
+            "VALUES (?, ?, ?, ?, ?, 'due', ?) ON CONFLICT DO NOTHING",
+            [
+                (
+                    one.message_id,
+                    recorded.position,
+                    one.instance_id,
+                    one.user_id,
+                    one.code_sequence,
+                    text_of_time(recorded.created_at),
+                )
+                for one, recorded in wanted
+            ],
         )
 
     def claim(self, instance_id: str) -> Claim | None:
         """The SMS that is longest due, for this caller alone while the lease lasts; None: none is due."""
-        due = (instance_id, text_of_time(self._clock()))
         query = f"""
             SELECT {_COLUMNS} FROM humanuser_outbox
             WHERE instance_id = ? AND state IN ('due', 'claimed') AND due_at <= ? ORDER BY due_at LIMIT 1
         """
         with self._database.read() as connection:  # the common case: nothing to do, so no turn to write is taken
-            if connection.execute(query, due).fetchone() is None:
+            if connection.execute(query, (instance_id, text_of_time(self._now(connection)))).fetchone() is None:
                 return None
         with self._database.write() as connection:
-            row = connection.execute(query, due).fetchone()
+            now = self._now(connection)
+            row = connection.execute(query + self._database.claiming, (instance_id, text_of_time(now))).fetchone()
             if row is None:
                 return None
-            message_id, *_, fence, _ = row
-            lease_ends = text_of_time(self._clock() + self._lease)
-            connection.execute(
-                "UPDATE humanuser_outbox SET state = 'claimed', attempts = attempts + 1, fence = fence + 1, due_at = ? "
-                "WHERE message_id = ?",
-                (lease_ends, message_id),
+            before = _delivery(row)
+            claim = Claim(
+                before.notification,
+                before.attempts + 1,
+                before.fence + 1,
+                before.interruptions + (before.state is State.CLAIMED),
             )
-        before = _delivery(row)
-        return Claim(before.notification, before.attempts + 1, fence + 1, before.state is State.CLAIMED)
+            connection.execute(
+                "UPDATE humanuser_outbox SET state = 'claimed', attempts = ?, fence = ?, interruptions = ?, due_at = ? "
+                "WHERE message_id = ?",
+                (
+                    claim.attempts,
+                    claim.fence,
+                    claim.interruptions,
+                    text_of_time(now + self.lease),
+                    claim.notification.message_id,
+                ),
+            )
+        return claim
 
     def settle(self, claim: Claim, state: State, note: str = "", *, pause: timedelta = timedelta(0)) -> bool:
         """Write down what came of *claim*; False: its lease had ended and somebody else has it now."""
         with self._database.write() as connection:
+            due_at = text_of_time(self._now(connection) + pause)
             return bool(
                 connection.execute(
                     "UPDATE humanuser_outbox SET state = ?, note = ?, due_at = ? WHERE message_id = ? AND fence = ?",
-                    (state, note, text_of_time(self._clock() + pause), claim.notification.message_id, claim.fence),
+                    (state.value, note, due_at, claim.notification.message_id, claim.fence),
                 ).rowcount
             )
 
-    def next_due(self, instance_id: str) -> datetime | None:
-        """When the next SMS is due; None: none waits."""
+    def due_in(self, instance_id: str) -> timedelta | None:
+        """How long until the next SMS is due; None: none waits."""
         query = "SELECT min(due_at) FROM humanuser_outbox WHERE instance_id = ? AND state IN ('due', 'claimed')"
         with self._database.read() as connection:
             (due_at,) = connection.execute(query, (instance_id,)).fetchone()
-        return due_at and time_of_text(due_at)
+            return due_at and max(time_of_text(due_at) - self._now(connection), timedelta(0))
 
-    def list(self, instance_id: str) -> Sequence[Delivery]:
-        """Every SMS there ever was to send, the oldest first."""
-        query = f"SELECT {_COLUMNS} FROM humanuser_outbox WHERE instance_id = ? ORDER BY rowid"
+    def list(self, instance_id: str, states: Collection[State] = tuple(State)) -> Sequence[Delivery]:
+        """Every SMS there ever was to send and that is in one of *states*, the oldest first."""
+        query = f"""
+            SELECT {_COLUMNS} FROM humanuser_outbox WHERE instance_id = ? AND state IN ({", ".join("?" * len(states))})
+            ORDER BY position
+        """
         with self._database.read() as connection:
-            return [_delivery(row) for row in connection.execute(query, (instance_id,))]
+            rows = connection.execute(query, (instance_id, *(state.value for state in states))).fetchall()
+        return [_delivery(row) for row in rows]
+
+    def retry(self, instance_id: str, message_id: str) -> bool:
+        """Have an SMS that waits, or that was given up, sent now; False: there is no such one."""
+        return self._by_hand(instance_id, message_id, State.DUE, "to be sent again, by hand")
+
+    def drop(self, instance_id: str, message_id: str) -> bool:
+        """Have an SMS never sent that waits or was given up; False: there is no such one."""
+        return self._by_hand(instance_id, message_id, State.DROPPED, "dropped by hand")
+
+    def _by_hand(self, instance_id: str, message_id: str, state: State, note: str) -> bool:
+        # what may have left and is not known to have arrived is asked after first
+        query = f"""
+            UPDATE humanuser_outbox SET interruptions = 0, fence = fence + 1, note = ?, due_at = ?,
+                state = CASE WHEN state = 'unknown' AND ? = 'due' THEN 'claimed' ELSE ? END
+            WHERE instance_id = ? AND message_id = ? AND state IN ({", ".join("?" * len(BY_HAND))})
+        """
+        with self._database.write() as connection:
+            now = text_of_time(self._now(connection))
+            values = (note, now, state.value, state.value, instance_id, message_id, *(one.value for one in BY_HAND))
+            return bool(connection.execute(query, values).rowcount)
+
+
+class Deliveries(Protocol):
+    """What a worker needs of an outbox."""
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claim lasts."""
+
+    def claim(self, instance_id: str) -> Claim | None:
+        """As in ``Outbox``."""
+
+    def settle(self, claim: Claim, state: State, note: str = "", *, pause: timedelta = timedelta(0)) -> bool:
+        """As in ``Outbox``."""
+
+    def due_in(self, instance_id: str) -> timedelta | None:
+        """As in ``Outbox``."""
 
 
 class OutboxWorker:
@@ -163,29 +239,39 @@ class OutboxWorker:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Deliveries,
         notifier: PhoneNotifier,
-        clock: Clock,
         *,
         instance_id: str,
         jitter: Callable[[], float] = random.random,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
+        """*timer* gives seconds that only ever grow."""
         self._outbox = outbox
         self._notifier = notifier
-        self._clock = clock
         self._instance_id = instance_id
         self._jitter = jitter
+        self._timer = timer
 
     def send_due(self) -> timedelta | None:
         """Send all that is due now; how long until the next is due, None if none waits."""
-        while claim := self._outbox.claim(self._instance_id):
-            self._send(claim)
-        due_at = self._outbox.next_due(self._instance_id)
-        return None if due_at is None else max(due_at - self._clock(), timedelta(0))
+        while True:
+            start = self._timer()  # before the lease begins
+            claim = self._outbox.claim(self._instance_id)
+            if claim is None:
+                return self._outbox.due_in(self._instance_id)
+            self._send(claim, give_up_at=start + self._outbox.lease.total_seconds() / 2)
 
-    def _send(self, claim: Claim) -> None:
-        outcome = self._notifier.deliver(claim.notification, interrupted=claim.interrupted)
-        state, note, pause = self._after(outcome, claim.attempts)
+    def _send(self, claim: Claim, *, give_up_at: float) -> None:
+        outcome = self._notifier.deliver(
+            claim.notification,
+            interrupted=claim.interruptions > 0,
+            still_ours=lambda: self._timer() < give_up_at,
+        )
+        if outcome is None:
+            log.warning("SMS %s was not sent in time, and is left to others", claim.notification.message_id)
+            return
+        state, note, pause = self._after(outcome, claim)
         log.log(
             logging.INFO if state in (State.SENT, State.DROPPED) else logging.WARNING,
             "SMS %s is %s%s",
@@ -196,7 +282,7 @@ class OutboxWorker:
         if not self._outbox.settle(claim, state, note, pause=pause):
             log.warning("SMS %s took longer than its lease", claim.notification.message_id)
 
-    def _after(self, outcome: SmsOutcome | NotWanted, attempts: int) -> tuple[State, str, timedelta]:
+    def _after(self, outcome: SmsOutcome | NotWanted, claim: Claim) -> tuple[State, str, timedelta]:
         """The state that follows, a note on why, and how long to wait for the next try."""
         at_once = timedelta(0)
         match outcome:
@@ -207,11 +293,13 @@ class OutboxWorker:
             case NotWanted():
                 after = State.DROPPED, outcome.value, at_once
             case Retryable(reason=reason, retry_after=retry_after):
-                after = State.DUE, reason, retry_after or self._pause(attempts)
+                after = State.DUE, reason, retry_after or self._pause(claim.attempts)
             case Misconfigured(reason=reason):
-                after = State.DUE, reason, self._pause(attempts)
+                after = State.DUE, reason, self._pause(claim.attempts)
             case Permanent(reason=reason):
                 after = State.FAILED, reason, at_once
+            case Unknown(reason=reason) if claim.interruptions + 1 < MOST_INTERRUPTIONS:
+                after = State.CLAIMED, reason, self._pause(claim.attempts)  # then the provider is asked
             case Unknown(reason=reason):
                 after = State.UNKNOWN, reason, at_once
             case _:
@@ -224,17 +312,14 @@ class OutboxWorker:
         return longest * (0.5 + 0.5 * self._jitter())
 
 
-def _delivery(row: Sequence[object]) -> Delivery:
-    message_id, instance_id, user_id, code_sequence, state, attempts, due_at, _, note = row
+def _delivery(row: Sequence[Any]) -> Delivery:  # Any: the columns have several types
+    message_id, instance_id, user_id, code_sequence, state, attempts, interruptions, due_at, fence, note = row
     return Delivery(
-        PhoneNotification(
-            message_id=str(message_id),
-            instance_id=str(instance_id),
-            user_id=str(user_id),
-            code_sequence=int(str(code_sequence)),
-        ),
-        State(str(state)),
-        int(str(attempts)),
-        time_of_text(str(due_at)),
-        str(note),
+        PhoneNotification(message_id=message_id, instance_id=instance_id, user_id=user_id, code_sequence=code_sequence),
+        State(state),
+        attempts,
+        interruptions,
+        time_of_text(due_at),
+        fence,
+        note,
     )

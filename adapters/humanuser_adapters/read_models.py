@@ -2,41 +2,73 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from humanuser import Details, PhoneNumber, Recorded
-from humanuser_adapters.sqlite import Database, text_of_time, time_of_text
+from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
 from humanuser_projections import UserPhone, user_details, user_phone
 
 SCHEMA = (
     (
         """
         CREATE TABLE humanuser_user_details (
-            instance_id TEXT, user_id TEXT, sequence INTEGER NOT NULL, creation_date TEXT NOT NULL,
-            change_date TEXT NOT NULL, resource_owner TEXT NOT NULL,
+            instance_id TEXT, user_id TEXT, sequence BIGINT NOT NULL, creation_date {time} NOT NULL,
+            change_date {time} NOT NULL, resource_owner TEXT NOT NULL, taken_in BIGINT NOT NULL,
             PRIMARY KEY (instance_id, user_id)
-        ) WITHOUT ROWID
+        )
         """,
         """
         CREATE TABLE humanuser_user_phone (
-            instance_id TEXT, user_id TEXT, phone TEXT, verified INTEGER NOT NULL, last_verified_phone TEXT,
+            instance_id TEXT, user_id TEXT, phone TEXT, verified BOOLEAN NOT NULL, last_verified_phone TEXT,
             PRIMARY KEY (instance_id, user_id)
-        ) WITHOUT ROWID
+        )
         """,
     ),
 )
 
 _FIND = """
-    SELECT sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone
+    SELECT taken_in, sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone
     FROM humanuser_user_details JOIN humanuser_user_phone USING (instance_id, user_id)
     WHERE instance_id = ? AND user_id = ?
+"""
+
+_SET_DETAILS = """
+    INSERT INTO humanuser_user_details VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (instance_id, user_id) DO UPDATE SET sequence = excluded.sequence,
+    creation_date = excluded.creation_date, change_date = excluded.change_date,
+    resource_owner = excluded.resource_owner, taken_in = excluded.taken_in
+"""
+_SET_PHONE = """
+    INSERT INTO humanuser_user_phone VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (instance_id, user_id) DO UPDATE SET phone = excluded.phone, verified = excluded.verified,
+    last_verified_phone = excluded.last_verified_phone
 """
 
 Key = tuple[str, str]
 """Instance id and user id."""
 
 User = tuple[Details, UserPhone]
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """A user as of one of their events."""
+
+    sequence: int = 0
+    """Of the last event taken in; 0 also for users who were removed."""
+    details: Details | None = None
+    phone: UserPhone | None = None
+
+    @property
+    def user(self) -> User | None:
+        """Details and phone; None: there is no such user."""
+        return (self.details, self.phone) if self.details and self.phone else None
+
+    def then(self, recorded: Recorded) -> TakenIn:
+        """The user after *recorded*, too."""
+        details, phone = user_details(self.details, recorded), user_phone(self.phone, recorded)
+        return TakenIn(recorded.sequence, details, phone)
 
 
 class UserReadModels:
@@ -46,42 +78,39 @@ class UserReadModels:
         self._database = database
         database.migrate("read_models", SCHEMA)
 
-    def find(self, instance_id: str, user_id: str) -> User | None:
-        """The user as of the last event taken in; None: there is no such user."""
+    def find(self, instance_id: str, user_id: str) -> TakenIn:
+        """The user as of the last event taken in."""
         with self._database.read() as connection:
             return _find(connection, (instance_id, user_id))
 
-    def apply(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take in *events*."""
-        users: dict[Key, tuple[Details | None, UserPhone | None]] = {}
+        users: dict[Key, TakenIn] = {}
         for recorded in events:
             key = (recorded.instance_id, recorded.user_id)
-            details, phone = users[key] if key in users else _find(connection, key) or (None, None)
-            users[key] = user_details(details, recorded), user_phone(phone, recorded)
+            users[key] = (users.get(key) or _find(connection, key)).then(recorded)
+        there = [(key, taken_in, *taken_in.user) for key, taken_in in users.items() if taken_in.user]
         connection.executemany(
-            "REPLACE INTO humanuser_user_details VALUES (?, ?, ?, ?, ?, ?)",
-            [(*key, *_details_row(details)) for key, (details, _) in users.items() if details],
+            _SET_DETAILS, [(*key, *_details_row(details), taken_in.sequence) for key, taken_in, details, _ in there]
         )
-        connection.executemany(
-            "REPLACE INTO humanuser_user_phone VALUES (?, ?, ?, ?, ?)",
-            [(*key, *_phone_row(phone)) for key, (_, phone) in users.items() if phone],
-        )
-        gone = [key for key, (details, _) in users.items() if details is None]
+        connection.executemany(_SET_PHONE, [(*key, *_phone_row(phone)) for key, _, _, phone in there])
+        gone = [key for key, taken_in in users.items() if not taken_in.user]
         for table in ("humanuser_user_details", "humanuser_user_phone"):
             connection.executemany(f"DELETE FROM {table} WHERE instance_id = ? AND user_id = ?", gone)
 
-    def clear(self, connection: sqlite3.Connection) -> None:
+    def clear(self, connection: Connection) -> None:
         """Forget all users."""
         connection.execute("DELETE FROM humanuser_user_details")
         connection.execute("DELETE FROM humanuser_user_phone")
 
 
-def _find(connection: sqlite3.Connection, key: Key) -> User | None:
+def _find(connection: Connection, key: Key) -> TakenIn:
     row = connection.execute(_FIND, key).fetchone()
     if row is None:
-        return None
-    sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone = row
-    return (
+        return TakenIn()
+    taken_in, sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone = row
+    return TakenIn(
+        taken_in,
         Details(
             sequence=sequence,
             creation_date=time_of_text(creation_date),

@@ -8,26 +8,28 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from humanuser import StoreUnavailable
+from humanuser_adapters.bell import Bell
+from humanuser_adapters.database import Connection, RowsClash
+from humanuser_adapters.migrations import bring_up_to_date, version_of
 
 POLL_SECONDS = 0.005
 """How often writes of other processes are looked for; a look takes microseconds."""
 
-_SCHEMA_VERSIONS = """
-    CREATE TABLE IF NOT EXISTS humanuser_schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)
-"""
 
-
-class Database:
+class SQLiteDatabase:
     """A SQLite database that several threads and processes use at once.
 
     What is written is on disk when ``write`` ends (WAL, ``synchronous=FULL``). Raises ``StoreUnavailable`` where the
     file cannot be opened, written (full disk, read-only) or had within *patience*.
     """
+
+    types: Mapping[str, str] = {"time": "TEXT", "number": "INTEGER PRIMARY KEY AUTOINCREMENT"}
+    claiming = ""
 
     def __init__(self, path: Path | str, *, patience: timedelta = timedelta(seconds=5)) -> None:
         if str(path) == ":memory:" or not str(path):
@@ -36,7 +38,7 @@ class Database:
         self._patience = patience
         self._readers: deque[sqlite3.Connection] = deque()
         self._turn_to_write = threading.Lock()
-        self._bell = _Bell(self)
+        self._bell = Bell(self._watch)
         self._closed = False
         try:
             with contextlib.suppress(FileExistsError):  # people's numbers: for the owner's eyes only
@@ -105,8 +107,8 @@ class Database:
             writer.execute("BEGIN IMMEDIATE")
             yield writer
             writer.execute("COMMIT")
-        except sqlite3.IntegrityError:
-            raise  # about the rows, which only their owner can explain
+        except sqlite3.IntegrityError as error:
+            raise RowsClash(str(error)) from error
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from error
         finally:
@@ -116,19 +118,17 @@ class Database:
             self._turn_to_write.release()
         self._bell.ring()
 
+    def now(self, connection: Connection) -> datetime:  # noqa: ARG002 - the file's processes share a machine
+        """The time of the machine: all processes on one file share it."""
+        return datetime.now(UTC)
+
     def migrate(self, component: str, scripts: Sequence[Sequence[str]]) -> None:
         """Bring the tables of *component* to the newest version: every script it has not seen, once, all or nothing."""
         with self.read() as connection, contextlib.suppress(sqlite3.OperationalError):
-            if _version(connection, component) == len(scripts):
+            if version_of(connection, component) == len(scripts):
                 return
         with self.write() as connection:
-            connection.execute(_SCHEMA_VERSIONS)
-            version = _version(connection, component)
-            if version > len(scripts):
-                raise StoreUnavailable(f"{self.path} was written by a newer release: {component} is at {version}")
-            for statement in (statement for script in scripts[version:] for statement in script):
-                connection.execute(statement)
-            connection.execute("REPLACE INTO humanuser_schema_versions VALUES (?, ?)", (component, len(scripts)))
+            bring_up_to_date(connection, component, scripts, self.types)
 
     def listen(self, event: threading.Event) -> None:
         """Have *event* set whenever this or another process has written."""
@@ -145,51 +145,20 @@ class Database:
         self._close_readers()
         self._writer.close()
 
-    def _close_readers(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                self._readers.pop().close()
-
-
-class _Bell:
-    """Sets events: at once for writes of this process, within ``POLL_SECONDS`` for those of others."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._listeners: frozenset[threading.Event] = frozenset()
-        self._change = threading.Lock()
-        self._closed = threading.Event()
-        self._watcher: threading.Thread | None = None
-
-    def add(self, event: threading.Event) -> None:
-        with self._change:
-            self._listeners |= {event}
-            if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="humanuser-watch", daemon=True)
-                self._watcher.start()
-
-    def remove(self, event: threading.Event) -> None:
-        with self._change:
-            self._listeners -= {event}
-
-    def ring(self) -> None:
-        for event in self._listeners:
-            event.set()
-
-    def close(self) -> None:
-        self._closed.set()
-        if self._watcher is not None:
-            self._watcher.join()
-
-    def _watch(self) -> None:
-        with contextlib.closing(self._database.connect()) as connection:
+    def _watch(self, closed: threading.Event) -> None:
+        with contextlib.closing(self.connect()) as connection:
             seen = None
-            while not self._closed.wait(POLL_SECONDS):
+            while not closed.wait(POLL_SECONDS):
                 with contextlib.suppress(sqlite3.OperationalError):  # busy: the next look will tell
                     version = connection.execute("PRAGMA data_version").fetchone()
                     if version != seen:
                         seen = version
-                        self.ring()
+                        self._bell.ring()
+
+    def _close_readers(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._readers.pop().close()
 
 
 def _switch_to_wal(connection: sqlite3.Connection, patience: timedelta) -> None:
@@ -204,19 +173,3 @@ def _switch_to_wal(connection: sqlite3.Connection, patience: timedelta) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def text_of_time(moment: datetime) -> str:
-    """A moment as it is stored: UTC with microseconds, so that texts sort as the moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def time_of_text(text: str) -> datetime:
-    """The moment that ``text_of_time`` wrote down."""
-    return datetime.fromisoformat(text)
-
-
-def _version(connection: sqlite3.Connection, component: str) -> int:
-    query = "SELECT version FROM humanuser_schema_versions WHERE component = ?"
-    row = connection.execute(query, (component,)).fetchone()
-    return row[0] if row else 0

@@ -1,17 +1,41 @@
-"""Follows the log: every event once, in order, each batch in one transaction with the position behind it."""
+"""Follows the log: every event once, in order, each batch in one transaction with the position behind it.
+
+An event that cannot be read is parked, and with it all later events of its user, so that everybody else's go on and
+nobody's are taken in out of order. A consumer that fails stops at the event it fails at, until it is mended or told to
+skip. What is parked stays listed until it is taken in after all.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from humanuser import EventStore, Recorded
-from humanuser_adapters.sqlite import Database
+from humanuser import Recorded, StoreError
+from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.event_log import Entry, EventLog, Unreadable
+
+log = logging.getLogger(__name__)
 
 BATCH = 500
 
-SCHEMA = (("CREATE TABLE humanuser_subscriptions (name TEXT PRIMARY KEY, position INTEGER NOT NULL)",),)
+SCHEMA = (
+    (
+        "CREATE TABLE humanuser_subscriptions (name TEXT PRIMARY KEY, position BIGINT NOT NULL)",
+        """
+        CREATE TABLE humanuser_parked (
+            subscription TEXT, position BIGINT, instance_id TEXT NOT NULL, user_id TEXT NOT NULL, reason TEXT NOT NULL,
+            PRIMARY KEY (subscription, position)
+        )
+        """,
+    ),
+)
+
+BY_HAND = "skipped by hand"
+BEHIND_ANOTHER = "waits for an earlier event of the same user"
 
 Progress = Callable[[int], None]
 """Told how many more events were taken in."""
@@ -20,53 +44,98 @@ Progress = Callable[[int], None]
 class Consumer(Protocol):
     """Takes in events. What it stores, it stores through the connection it is given."""
 
-    def apply(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take in *events*, the next ones in order."""
 
 
 class ReadModel(Consumer, Protocol):
     """A consumer that can forget everything and take it all in again."""
 
-    def clear(self, connection: sqlite3.Connection) -> None:
+    def clear(self, connection: Connection) -> None:
         """Forget everything."""
 
 
+class ConsumerFailed(StoreError):
+    """A consumer cannot take in the event at *position*; nothing behind it is taken in."""
+
+    def __init__(self, name: str, position: int, error: Exception) -> None:
+        super().__init__(
+            f"{name} cannot take in the event at position {position}: {error!r}. Once that is mended it goes on by "
+            f"itself; to go on without the event: humanuser parked skip {name} {position}"
+        )
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An event that was not taken in."""
+
+    position: int
+    instance_id: str
+    user_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a subscription is behind."""
+
+    positions: int
+    """Between the last event taken in and the last one stored; where numbers are left out, that is more than events."""
+    oldest: datetime | None
+    """When the next event to be taken in was stored; None: there is none."""
+
+
 class Subscription:
-    """Keeps one consumer up to date; any number of threads and processes may do so for the same consumer at once."""
+    """Keeps one consumer up to date; any number of threads and processes may do so for the same consumer at once.
+
+    One of them takes in each event. If it is stopped or frozen, the next one does, at once or when the database
+    has given up the frozen one's transaction.
+    """
 
     def __init__(
-        self, name: str, database: Database, store: EventStore, consumer: Consumer, *, from_now_on: bool = False
+        self, name: str, database: Database, log: EventLog, consumer: Consumer, *, from_now_on: bool = False
     ) -> None:
         """*from_now_on* has a new subscription begin at the present instead of at the first event."""
         self.name = name
         self._database = database
-        self._store = store
+        self._log = log
         self._consumer = consumer
         database.migrate("subscriptions", SCHEMA)
-        begin = store.head() if from_now_on else 0
+        begin = log.head() if from_now_on else 0
         with database.write() as connection:
-            connection.execute("INSERT OR IGNORE INTO humanuser_subscriptions VALUES (?, ?)", (name, begin))
+            connection.execute(
+                "INSERT INTO humanuser_subscriptions VALUES (?, ?) ON CONFLICT DO NOTHING", (name, begin)
+            )
 
     def position(self) -> int:
         """The position of the last event taken in; 0 if there is none."""
         with self._database.read() as connection:
             return _position(connection, self.name)
 
-    def catch_up(self) -> int:
-        """Take in all there is, and tell how many events that was.
+    def lag(self) -> Lag:
+        """How far it is behind."""
+        position = self.position()
+        following = self._log.read_log(after=position, limit=1)
+        oldest = following[0].created_at if following and isinstance(following[0], Recorded) else None
+        return Lag(max(self._log.head() - position, 0) if following else 0, oldest)
 
-        Raises ``UnreadableEvent`` at an event that cannot be read: everything before it is taken in, nothing behind it.
+    def catch_up(self) -> int:
+        """Take in all there is, and tell how many events that was; what cannot be read is parked.
+
+        Raises ``ConsumerFailed``: everything before that event is taken in, nothing behind it.
         """
         count = 0
         position = self.position()
-        while events := self._store.read_all(after=position, limit=BATCH):
-            with self._database.write() as connection:
-                if _move(connection, self.name, position, events[-1].position):
-                    self._consumer.apply(connection, events)
-                    position = events[-1].position
-                    count += len(events)
-                else:  # somebody else took them in meanwhile
-                    position = _position(connection, self.name)
+        limit = BATCH
+        while entries := self._log.read_log(after=position, limit=limit):
+            try:
+                position, more = self._take_in(position, entries)
+                count += more
+            except ConsumerFailed:
+                if limit == 1:
+                    raise
+                limit = 1  # to take in what is before that event, and to find it
         return count
 
     def follow(self) -> None:
@@ -82,21 +151,115 @@ class Subscription:
         position = 0
         with self._database.write() as connection:
             read_model.clear(connection)
-            while events := self._store.read_all(after=position, limit=BATCH):
+            connection.execute("DELETE FROM humanuser_parked WHERE subscription = ?", (self.name,))
+            while entries := self._log.read_log(after=position, limit=BATCH):
+                events = self._park(connection, entries)
                 read_model.apply(connection, events)
-                position = events[-1].position
+                position = entries[-1].position
                 count += len(events)
-                progress(len(events))
+                progress(len(entries))
             _move(connection, self.name, _position(connection, self.name), position)
         return count
 
+    def parked(self) -> Sequence[Parked]:
+        """What was not taken in, in position order."""
+        query = """
+            SELECT position, instance_id, user_id, reason FROM humanuser_parked WHERE subscription = ?
+            ORDER BY position
+        """
+        with self._database.read() as connection:
+            return [Parked(*row) for row in connection.execute(query, (self.name,)).fetchall()]
 
-def _position(connection: sqlite3.Connection, name: str) -> int:
+    def skip(self, position: int) -> bool:
+        """Have the event at *position*, and all later ones of its user, parked instead of taken in.
+
+        False: there is no such event, or it was taken in already.
+        """
+        entries = self._log.read_log(after=position - 1, limit=1)
+        if not entries or entries[0].position != position:
+            return False
+        with self._database.write() as connection:
+            if _position(connection, self.name) >= position:
+                return False
+            self._write_down(connection, [(entries[0], BY_HAND)])
+        return True
+
+    def take_in_parked(self) -> int:
+        """Take in what was parked and can be read by now, in order, and tell how many events that was.
+
+        Of each user it ends at the first event that cannot be read still. Raises ``ConsumerFailed``.
+        """
+        count = 0
+        stuck: set[tuple[str, str]] = set()
+        for parked in self.parked():
+            user = (parked.instance_id, parked.user_id)
+            entries = self._log.read_log(after=parked.position - 1, limit=1)
+            if user in stuck or not entries or not isinstance(entries[0], Recorded):
+                stuck.add(user)
+                continue
+            with self._watched(parked.position), self._database.write() as connection:
+                query = "DELETE FROM humanuser_parked WHERE subscription = ? AND position = ?"
+                if not connection.execute(query, (self.name, parked.position)).rowcount:
+                    continue  # somebody else does the same
+                self._consumer.apply(connection, [entries[0]])
+            count += 1
+        return count
+
+    def _take_in(self, position: int, entries: Sequence[Entry]) -> tuple[int, int]:
+        """Take in *entries* behind *position*; where it is then, and how many events were taken in."""
+        with self._watched(entries[0].position), self._database.write() as connection:
+            if not _move(connection, self.name, position, entries[-1].position):
+                return _position(connection, self.name), 0  # somebody else took them in meanwhile
+            events = self._park(connection, entries)
+            self._consumer.apply(connection, events)
+        return entries[-1].position, len(events)
+
+    @contextmanager
+    def _watched(self, position: int) -> Iterator[None]:
+        """Says of whatever is no fault of the database that it is the consumer's."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            raise ConsumerFailed(self.name, position, error) from error
+
+    def _park(self, connection: Connection, entries: Sequence[Entry]) -> Sequence[Recorded]:
+        """Park what has to be, and give the events that are left."""
+        query = "SELECT position, instance_id, user_id FROM humanuser_parked WHERE subscription = ?"
+        rows = connection.execute(query, (self.name,)).fetchall()
+        held = {(instance_id, user_id) for position, instance_id, user_id in rows if position < entries[0].position}
+        skipped = {position for position, *_ in rows}
+        events: list[Recorded] = []
+        to_park: list[tuple[Entry, str]] = []
+        for entry in entries:
+            user = (entry.instance_id, entry.user_id)
+            if isinstance(entry, Unreadable):
+                to_park.append((entry, entry.reason))
+            elif entry.position in skipped or user in held:
+                to_park.append((entry, BEHIND_ANOTHER))
+            else:
+                events.append(entry)
+                continue
+            held.add(user)
+        self._write_down(connection, to_park)
+        for entry, reason in to_park:
+            log.error("%s parked the event at position %s: %s", self.name, entry.position, reason)
+        return events
+
+    def _write_down(self, connection: Connection, entries: Iterable[tuple[Entry, str]]) -> None:
+        connection.executemany(
+            "INSERT INTO humanuser_parked VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            [(self.name, entry.position, entry.instance_id, entry.user_id, reason) for entry, reason in entries],
+        )
+
+
+def _position(connection: Connection, name: str) -> int:
     query = "SELECT position FROM humanuser_subscriptions WHERE name = ?"
     position: int = connection.execute(query, (name,)).fetchone()[0]
     return position
 
 
-def _move(connection: sqlite3.Connection, name: str, before: int, after: int) -> bool:
+def _move(connection: Connection, name: str, before: int, after: int) -> bool:
     query = "UPDATE humanuser_subscriptions SET position = ? WHERE name = ? AND position = ?"
     return connection.execute(query, (after, name, before)).rowcount == 1

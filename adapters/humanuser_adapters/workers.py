@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.database import Database
 
 log = logging.getLogger(__name__)
 

@@ -140,15 +140,21 @@ def test_a_rebuild_gives_the_same_rows_and_sends_nothing(sending: Application, s
     assert len(sender.sent) == 20
 
 
-def test_an_event_that_cannot_be_read_is_a_problem_with_a_position(application: Application, tmp_path: Path) -> None:
-    application.commands.add_human_user("user1", ADDED, by=ADMIN)
-    application.commands.add_human_user("user2", ADDED, by=ADMIN)
+def test_an_event_that_cannot_be_read_is_parked_and_everybody_else_goes_on(
+    application: Application, tmp_path: Path
+) -> None:
+    for user in ("user1", "user2", "user3"):
+        application.commands.add_human_user(user, ADDED, by=ADMIN)
     tamper(tmp_path / "test.sqlite", "UPDATE humanuser_events SET payload = '{' WHERE position = 2")
     application.start()
+    users = application.subscriptions()["users"]
 
-    assert eventually(lambda: "position 2" in application.problems().get("users", ""))
+    assert eventually(lambda: users.position() == 3)
+    assert application.problems() == {}
+    assert [(one.position, one.user_id) for one in users.parked()] == [(2, "user2")]
     with pytest.raises(UnreadableEvent):
-        application.find_user("user1")
+        application.find_user("user2")
+    assert application.find_user("user3") is not None
     application.stop()
 
 

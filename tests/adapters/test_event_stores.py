@@ -40,7 +40,9 @@ from humanuser_adapters.event_store import (
     event_of,
     payload_of,
 )
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder, PostgreSQLTrackingEventRecorder
+from humanuser_adapters.postgresql import PostgreSQLDatabase
+from humanuser_adapters.sqlite import SQLiteDatabase
 
 
 class TestMemory(EventStoreContract):
@@ -54,7 +56,16 @@ class TestSQLite(EventStoreContract):
         self.folder = tmp_path
 
     def create_store(self) -> UserEventStore:
-        return UserEventStore(SQLiteEventRecorder(Database(self.folder / "test.sqlite")))
+        return UserEventStore(SQLiteEventRecorder(SQLiteDatabase(self.folder / "test.sqlite")))
+
+
+class TestPostgreSQL(EventStoreContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgresql: PostgreSQLDatabase) -> None:
+        self.database = postgresql
+
+    def create_store(self) -> UserEventStore:
+        return UserEventStore(PostgreSQLEventRecorder(self.database))
 
 
 class _LibraryCase(ApplicationRecorderTestCase[Any]):  # Any: of whichever recorder
@@ -79,7 +90,7 @@ class TestSQLiteRecorderAsTheLibraryAsks(_LibraryCase):
         self.folder = tmp_path
 
     def create_recorder(self) -> ApplicationRecorder:
-        return SQLiteEventRecorder(Database(self.folder / "test.sqlite"))
+        return SQLiteEventRecorder(SQLiteDatabase(self.folder / "test.sqlite"))
 
 
 class TestSQLiteProcessRecorderAsTheLibraryAsks(ProcessRecorderTestCase):
@@ -88,7 +99,7 @@ class TestSQLiteProcessRecorderAsTheLibraryAsks(ProcessRecorderTestCase):
         self.folder = tmp_path
 
     def create_recorder(self) -> ProcessRecorder:
-        database = Database(self.folder / "test.sqlite")
+        database = SQLiteDatabase(self.folder / "test.sqlite")
         return SQLiteTrackingEventRecorder(database, id_of=UUID)
 
 
@@ -98,7 +109,34 @@ class TestSQLiteTrackingAsTheLibraryAsks(TrackingRecorderTestCase):
         self.folder = tmp_path
 
     def create_recorder(self) -> TrackingRecorder:
-        return SQLiteTrackingEventRecorder(Database(self.folder / "test.sqlite"))
+        return SQLiteTrackingEventRecorder(SQLiteDatabase(self.folder / "test.sqlite"))
+
+
+class TestPostgreSQLRecorderAsTheLibraryAsks(_LibraryCase):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgresql: PostgreSQLDatabase) -> None:
+        self.database = postgresql
+
+    def create_recorder(self) -> ApplicationRecorder:
+        return PostgreSQLEventRecorder(self.database)
+
+
+class TestPostgreSQLProcessRecorderAsTheLibraryAsks(ProcessRecorderTestCase):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgresql: PostgreSQLDatabase) -> None:
+        self.database = postgresql
+
+    def create_recorder(self) -> ProcessRecorder:
+        return PostgreSQLTrackingEventRecorder(self.database, id_of=UUID)
+
+
+class TestPostgreSQLTrackingAsTheLibraryAsks(TrackingRecorderTestCase):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgresql: PostgreSQLDatabase) -> None:
+        self.database = postgresql
+
+    def create_recorder(self) -> TrackingRecorder:
+        return PostgreSQLTrackingEventRecorder(self.database)
 
 
 class Greeting(Aggregate):
@@ -112,7 +150,7 @@ class Greeting(Aggregate):
 
 
 def test_an_application_of_the_library_keeps_its_aggregates_beside_our_users(tmp_path: Path) -> None:
-    store = UserEventStore(SQLiteEventRecorder(Database(tmp_path / "shared.sqlite")))
+    store = UserEventStore(SQLiteEventRecorder(SQLiteDatabase(tmp_path / "shared.sqlite")))
     store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
     environment = {
         "PERSISTENCE_MODULE": "humanuser_adapters.event_store.sqlite",
@@ -134,7 +172,7 @@ def test_an_application_of_the_library_keeps_its_aggregates_beside_our_users(tmp
 
 
 def test_a_position_is_never_given_out_again(tmp_path: Path) -> None:
-    database = Database(tmp_path / "test.sqlite")
+    database = SQLiteDatabase(tmp_path / "test.sqlite")
     store = UserEventStore(SQLiteEventRecorder(database))
     store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
     with database.write() as connection:
@@ -160,7 +198,7 @@ def test_a_position_is_never_given_out_again(tmp_path: Path) -> None:
 def test_a_row_that_cannot_be_read_stops_the_reader_at_its_position(
     tmp_path: Path, column: str, value: object, problem: str
 ) -> None:
-    database = Database(tmp_path / "test.sqlite")
+    database = SQLiteDatabase(tmp_path / "test.sqlite")
     store = UserEventStore(SQLiteEventRecorder(database))
     events: list[Event] = [ADDED, CHANGED]
     store.append("default", "user1", events, after=0, created_at=AT, creator="admin", resource_owner="org1")
@@ -178,7 +216,7 @@ def test_a_row_that_cannot_be_read_stops_the_reader_at_its_position(
 
 
 def test_a_stored_name_imports_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "test.sqlite")
+    database = SQLiteDatabase(tmp_path / "test.sqlite")
     store = UserEventStore(SQLiteEventRecorder(database))
     store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
     with database.write() as connection:

@@ -41,9 +41,9 @@ from humanuser.testing.life import SHORT_TEMPERED
 from humanuser.testing.life_model import Code, Key, Request
 from humanuser_adapters.application import Application
 from humanuser_adapters.event_store import MemoryEventRecorder, SQLiteEventRecorder, UserEventStore
-from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, Claim, Delivery, Outbox, OutboxWorker, State
+from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, WAITING, Claim, Delivery, Outbox, OutboxWorker, State
 from humanuser_adapters.read_models import UserReadModels
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
 from humanuser_projections import PhoneNotifier, UserPhone, phone_notification, user_details
@@ -66,7 +66,7 @@ class LifeOnSQLite(PhoneLife):
     def create_store(self) -> EventStore:
         self.folder = TemporaryDirectory(prefix="humanuser-life-")
         self.path = Path(self.folder.name) / "life.sqlite"
-        self.database = Database(self.path)
+        self.database = SQLiteDatabase(self.path)
         return UserEventStore(SQLiteEventRecorder(self.database))
 
     def create_vault(self) -> AesGcmVault:
@@ -125,13 +125,14 @@ class Provider:
             self._take(sms, plan)
         match plan:
             case "accept and do not answer" | "lose and do not answer":
-                self._give_up(sms)
+                self.given_up.add(sms.message_id)
                 return Unknown("timeout")
             case "later" | "much later":
                 self.results[sms.message_id] = REPEATABLE
                 return Retryable("busy", timedelta(minutes=2) if plan == "much later" else None)
             case "never":
-                self._give_up(sms)
+                self.results[sms.message_id] = FINAL
+                self.given_up.add(sms.message_id)
                 return Permanent("a land line")
             case "not set up":
                 self.results[sms.message_id] = REPEATABLE
@@ -149,16 +150,12 @@ class Provider:
         self.asked.add(sms.message_id)
         assert self.results.get(sms.message_id, NO_WORD) == NO_WORD
         if not self.can_look_up or sms.message_id in self.in_flight:
-            self._give_up(sms)
+            self.given_up.add(sms.message_id)
             return Unknown("nobody knows")
         if sms not in self.accepted:
             return None
         self.results[sms.message_id] = ACCEPTED
         return Accepted("found")
-
-    def _give_up(self, sms: Sms) -> None:
-        self.results[sms.message_id] = FINAL
-        self.given_up.add(sms.message_id)
 
     def _take(self, sms: Sms, plan: str) -> None:
         """Accept *sms*, after what the plan has happen meanwhile."""
@@ -171,7 +168,7 @@ class Provider:
                 self.overtaken |= {
                     one.notification.message_id: one.state
                     for one in life.outbox.list("default")
-                    if one.notification.message_id == sms.message_id
+                    if one.notification.message_id == sms.message_id and one.state not in WAITING
                 }
             case "accept a code that is replaced meanwhile":
                 phone = "+41791234567" if life.model.users[key].number != "+41791234567" else "+41791234568"
@@ -184,7 +181,7 @@ class Provider:
         self.accepted.append(sms)
 
     def _may_be_sent(self, sms: Sms) -> None:
-        """Nothing that is used, replaced, expired or sent goes out, and nothing to another number."""
+        """Nothing that is used, replaced, expired, sent or returned goes out, and nothing to another number."""
         key, characters = self.life.whose(sms.message_id)
         code = self.life.model.users[key].code
         assert code is not None
@@ -192,6 +189,7 @@ class Provider:
         assert sms.text.startswith(f"{characters} ")
         assert sms.to.e164 == code.number
         assert not code.sent
+        assert not code.returned
         assert self.life.lives(code)
         assert sms.expires_at == code.added_at + self.life.policy.code_lifetime
         assert self.results.get(sms.message_id, NO_WORD) in (NO_WORD, REPEATABLE)
@@ -218,6 +216,7 @@ class WatchedCommands(Commands):
         answer = self.life.give(request)
         if isinstance(answer, DomainError):
             raise answer
+        assert isinstance(answer, Details)
         return answer
 
 
@@ -234,13 +233,16 @@ class ApplicationLife(LifeOnSQLite):
     def _wire(self) -> None:
         """What an ``Application`` does, but for the threads."""
         self.read_models = UserReadModels(self.database)
-        self.outbox = BreakableOutbox(self.database, lambda: self.now)
-        self.users = Subscription("users", self.database, self.store, self.read_models)
-        self.notifications = Subscription("notifications", self.database, self.store, self.outbox, from_now_on=True)
+        self.outbox = BreakableOutbox(self.database, lambda _: self.now)
+        self.users = Subscription("users", self.database, self.log(), self.read_models)
+        self.notifications = Subscription("notifications", self.database, self.log(), self.outbox, from_now_on=True)
         commands = WatchedCommands(self.store, self.vault, lambda: self.now, self._draw, policy=self.policy)
         commands.life = self
         notifier = PhoneNotifier(self.store, self.vault, self.provider, commands, lambda: self.now)
-        self.worker = OutboxWorker(self.outbox, notifier, lambda: self.now, instance_id="default", jitter=lambda: 1.0)
+        self.worker = OutboxWorker(self.outbox, notifier, instance_id="default", jitter=lambda: 1.0)
+
+    def log(self) -> UserEventStore:
+        return UserEventStore(SQLiteEventRecorder(self.database))
 
     # What may happen, beyond the commands.
 
@@ -272,7 +274,7 @@ class ApplicationLife(LifeOnSQLite):
     @rule()
     def the_process_restarts(self) -> None:
         self.database.close()
-        self.database = Database(self.path)
+        self.database = SQLiteDatabase(self.path)
         self.store = UserEventStore(SQLiteEventRecorder(self.database))
         self._wire()
 
@@ -286,9 +288,9 @@ class ApplicationLife(LifeOnSQLite):
         for key, user in self.model.users.items():
             found = self.read_models.find(*key)
             if not user.there:
-                assert found is None
+                assert found.user is None
                 continue
-            assert found == (
+            assert found.user == (
                 _folded_details(self.histories[key]),
                 UserPhone(_number(user.number), user.verified, _number(user.last_verified)),
             )
@@ -321,12 +323,11 @@ class ApplicationLife(LifeOnSQLite):
 
     def _judge_delivery(self, before: Delivery, after: Delivery, wanted: bool, clock_stood: bool) -> None:
         message_id = after.notification.message_id
-        open_states = (State.DUE, State.CLAIMED)
         result = self.provider.results.get(message_id)
-        if before.state not in open_states:
+        if before.state not in WAITING:
             assert after == before
             return
-        if after.state in open_states:
+        if after.state in WAITING:
             assert after.due_at > self.now
             if clock_stood and message_id in self.provider.asked:
                 assert after.due_at <= self.now + max(LONGEST_PAUSE, LEASE, timedelta(minutes=2))
@@ -346,7 +347,7 @@ class ApplicationLife(LifeOnSQLite):
     def _judge_the_end(self) -> None:
         self.now += timedelta(days=2)  # all leases end, all codes expire
         self.send_all()
-        assert {one.state for one in self.outbox.list("default")}.isdisjoint({State.DUE, State.CLAIMED})
+        assert {one.state for one in self.outbox.list("default")}.isdisjoint(WAITING)
         assert max(Counter(sms.message_id for sms in self.provider.accepted).values(), default=1) == 1
         assert self._codes().keys() == {one.notification.message_id for one in self.outbox.list("default")}
         self.a_user_is_read()
@@ -355,14 +356,14 @@ class ApplicationLife(LifeOnSQLite):
             assert application.deliveries() == self.outbox.list("default")
             for (instance_id, user_id), found in zip(self.model.users, live, strict=True):
                 if instance_id == application.instance_id:
-                    assert application.find_user(user_id) == found
+                    assert application.find_user(user_id) == found.user
                     assert list(application.history(user_id)) == self.histories[instance_id, user_id]
             application.rebuild()
         assert [self.read_models.find(*key) for key in self.model.users] == live
-        anew = Database(self.path.with_name("anew.sqlite"))
+        anew = SQLiteDatabase(self.path.with_name("anew.sqlite"))
         try:
             read_models = UserReadModels(anew)
-            Subscription("users", anew, self.store, read_models).catch_up()
+            Subscription("users", anew, self.log(), read_models).catch_up()
             assert [read_models.find(*key) for key in self.model.users] == live
         finally:
             anew.close()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from fakes import FakeClock
+from fakes import FakeClock, store_on
 from humanuser import (
     Accepted,
     By,
@@ -23,9 +22,8 @@ from humanuser import (
     SmsOutcome,
     Unknown,
 )
-from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.database import Database
 from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, Delivery, Outbox, OutboxWorker, State
-from humanuser_adapters.sqlite import Database
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.vault import AesGcmVault, draw_code
 from humanuser_projections import PhoneNotifier
@@ -52,16 +50,16 @@ class ScriptedSender:
 
 
 class World:
-    def __init__(self, path: Path, vault: AesGcmVault, clock: FakeClock) -> None:
+    def __init__(self, database: Database, vault: AesGcmVault, clock: FakeClock) -> None:
         self.clock = clock
-        self.database = database = Database(path)
-        self.store = UserEventStore(SQLiteEventRecorder(database))
-        self.outbox = Outbox(database, clock)
+        self.database = database
+        self.store = store_on(database)
+        self.outbox = Outbox(database, lambda _: clock())
         self.subscription = Subscription("notifications", database, self.store, self.outbox)
         self.commands = Commands(self.store, vault, clock, draw_code)
         self.sender = ScriptedSender()
-        notifier = PhoneNotifier(self.store, vault, self.sender, self.commands, clock)
-        self.worker = OutboxWorker(self.outbox, notifier, clock, instance_id="default", jitter=lambda: 1.0)
+        self.notifier = notifier = PhoneNotifier(self.store, vault, self.sender, self.commands, clock)
+        self.worker = OutboxWorker(self.outbox, notifier, instance_id="default", jitter=lambda: 1.0)
 
     def add_user(self, user_id: str = "user1") -> None:
         profile = HumanUserAdded(user_name=user_id)
@@ -76,8 +74,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, vault: AesGcmVault, clock: FakeClock) -> World:
-    return World(tmp_path / "test.sqlite", vault, clock)
+def world(any_database: Database, vault: AesGcmVault, clock: FakeClock) -> World:
+    return World(any_database, vault, clock)
 
 
 def test_what_is_accepted_is_sent_and_nothing_waits(world: World) -> None:
@@ -148,20 +146,114 @@ def test_pauses_grow_to_a_longest_and_end_with_the_code(world: World) -> None:
     assert "expired" in world.states()[0][2]
 
 
-@pytest.mark.parametrize(
-    ("outcome", "state"),
-    [(Permanent("no such number"), State.FAILED), (Unknown("no answer"), State.UNKNOWN)],
-)
-def test_what_is_for_good_or_not_known_is_not_tried_again(world: World, outcome: SmsOutcome, state: State) -> None:
+def test_what_is_for_good_is_not_tried_again(world: World) -> None:
     world.add_user()
-    world.sender.script = [outcome]
+    world.sender.script = [Permanent("no such number")]
 
     assert world.worker.send_due() is None
     world.clock.advance(minutes=5)
     world.worker.send_due()
 
     assert len(world.sender.sent) == 1
-    assert world.states()[0][0] is state
+    assert world.states() == [(State.FAILED, 1, "no such number")]
+
+
+def test_what_is_not_known_is_asked_after_before_anything_is_sent_again(world: World) -> None:
+    world.add_user()
+    world.sender.script = [Unknown("no answer")]
+
+    wait = world.worker.send_due()
+    world.clock.now += wait or timedelta(0)
+    world.worker.send_due()
+
+    assert wait == timedelta(seconds=2)
+    assert len(world.sender.sent) == 1
+    assert world.states() == [(State.SENT, 2, "found")]
+
+
+def test_what_nobody_can_tell_is_left_to_people_after_three_times(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_user()
+    monkeypatch.setattr(world.sender, "look_up", lambda _: Unknown("cannot be asked"))
+    world.sender.script = [Unknown("no answer")]
+
+    while (wait := world.worker.send_due()) is not None:
+        world.clock.now += wait
+
+    assert len(world.sender.sent) == 1
+    assert world.states() == [(State.UNKNOWN, 3, "cannot be asked")]
+
+
+def test_a_worker_that_was_frozen_before_it_sent_leaves_the_sms_to_others(world: World) -> None:
+    world.add_user()
+    seconds = iter([0.0, LEASE.total_seconds() / 2, 0.0])
+    world.worker = OutboxWorker(
+        world.outbox, world.notifier, instance_id="default", jitter=lambda: 1.0, timer=lambda: next(seconds)
+    )
+
+    wait = world.worker.send_due()
+
+    assert wait == LEASE
+    assert world.sender.sent == []
+    assert world.states() == [(State.CLAIMED, 1, "")]
+
+
+@pytest.mark.parametrize("outcome", [Permanent("no such number"), Misconfigured("no account")])
+def test_what_was_given_up_or_waits_is_sent_again_by_hand(world: World, outcome: SmsOutcome) -> None:
+    world.add_user()
+    world.sender.script = [outcome]
+    world.worker.send_due()
+    (message_id,) = (one.notification.message_id for one in world.deliveries())
+
+    assert world.outbox.retry("default", message_id)
+    assert not world.outbox.retry("other", message_id)
+    assert not world.outbox.retry("default", "another")
+    world.worker.send_due()
+
+    assert world.states() == [(State.SENT, 2, "id")]
+    assert not world.outbox.retry("default", message_id)
+    assert not world.outbox.drop("default", message_id)
+
+
+def test_what_nobody_could_tell_is_asked_after_once_more_when_it_is_sent_again_by_hand(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_user()
+    world.sender.script = [Unknown("no answer")]
+    with monkeypatch.context() as patched:
+        patched.setattr(world.sender, "look_up", lambda _: Unknown("cannot be asked"))
+        while (wait := world.worker.send_due()) is not None:
+            world.clock.now += wait
+    (message_id,) = (one.notification.message_id for one in world.deliveries())
+
+    world.outbox.retry("default", message_id)
+    world.worker.send_due()
+
+    assert len(world.sender.sent) == 1
+    assert world.states() == [(State.SENT, 4, "found")]
+
+
+def test_what_was_dropped_by_hand_is_not_sent(world: World) -> None:
+    world.add_user()
+    (message_id,) = (one.notification.message_id for one in world.deliveries())
+
+    assert world.outbox.drop("default", message_id)
+    world.worker.send_due()
+
+    assert world.sender.sent == []
+    assert world.states() == [(State.DROPPED, 0, "dropped by hand")]
+
+
+def test_what_failed_can_be_listed_alone(world: World) -> None:
+    world.add_user("user1")
+    world.add_user("user2")
+    world.sender.script = [Permanent("no such number")]
+    world.worker.send_due()
+
+    failed = world.outbox.list("default", [State.FAILED])
+
+    assert [one.notification.user_id for one in failed] == ["user1"]
 
 
 def test_a_wrong_set_up_waits_for_an_operator_until_the_code_ends(world: World) -> None:
@@ -195,10 +287,10 @@ def test_a_claim_keeps_others_away_until_its_lease_ends(world: World) -> None:
     third = world.outbox.claim("default")
 
     assert first is not None
-    assert not first.interrupted
+    assert first.interruptions == 0
     assert second is None
     assert third is not None
-    assert (third.interrupted, third.attempts) == (True, 2)
+    assert (third.interruptions, third.attempts) == (1, 2)
 
 
 def test_who_was_frozen_beyond_the_lease_cannot_settle_for_the_successor(world: World) -> None:
@@ -260,4 +352,4 @@ def test_other_instances_sms_are_left_alone(world: World) -> None:
 
     assert world.outbox.claim("other") is None
     assert world.outbox.list("other") == []
-    assert world.outbox.next_due("other") is None
+    assert world.outbox.due_in("other") is None

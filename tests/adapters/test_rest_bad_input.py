@@ -22,7 +22,7 @@ from humanuser_adapters.api import PhoneService, rest_app
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import permissions_of
 from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.sqlite import SQLiteDatabase
 
 USERS = "/management/v1/users/human"
 ADAS_PHONE = "/management/v1/users/ada/phone"
@@ -495,7 +495,7 @@ def _absent_user(absence: str, application: Application, tmp_path: Path) -> str:
             return "zoe"
         case "removed":
             last = application.history("ada")[-1]
-            with closing(Database(tmp_path / "test.sqlite")) as database:
+            with closing(SQLiteDatabase(tmp_path / "test.sqlite")) as database:
                 UserEventStore(SQLiteEventRecorder(database)).append(
                     "default",
                     "ada",

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from humanuser import StoreUnavailable
-from humanuser_adapters.sqlite import Database, text_of_time, time_of_text
+from humanuser_adapters.database import RowsClash, text_of_time, time_of_text
+from humanuser_adapters.sqlite import SQLiteDatabase
 
 TABLE = (("CREATE TABLE things (name TEXT UNIQUE)",),)
 WRITER = """
 import sys
-from humanuser_adapters.sqlite import Database
-database = Database(sys.argv[1])
+from humanuser_adapters.sqlite import SQLiteDatabase
+database = SQLiteDatabase(sys.argv[1])
 for line in sys.stdin:
     with database.write() as connection:
         connection.execute("INSERT INTO things VALUES (?)", (line.strip(),))
@@ -30,23 +31,23 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(tmp_path / "test.sqlite", patience=timedelta(seconds=0.2))
+def database(tmp_path: Path) -> SQLiteDatabase:
+    database = SQLiteDatabase(tmp_path / "test.sqlite", patience=timedelta(seconds=0.2))
     database.migrate("things", TABLE)
     return database
 
 
-def names(database: Database) -> list[str]:
+def names(database: SQLiteDatabase) -> list[str]:
     with database.read() as connection:
         return [name for (name,) in connection.execute("SELECT name FROM things ORDER BY rowid")]
 
 
-def add(database: Database, name: str) -> None:
+def add(database: SQLiteDatabase, name: str) -> None:
     with database.write() as connection:
         connection.execute("INSERT INTO things VALUES (?)", (name,))
 
 
-def test_what_is_written_is_synced_to_disk(database: Database) -> None:
+def test_what_is_written_is_synced_to_disk(database: SQLiteDatabase) -> None:
     with database.write() as connection:
         mode = connection.execute("PRAGMA journal_mode").fetchone()
         synchronous = connection.execute("PRAGMA synchronous").fetchone()
@@ -54,8 +55,8 @@ def test_what_is_written_is_synced_to_disk(database: Database) -> None:
     assert (mode, synchronous) == (("wal",), (2,))
 
 
-def test_a_block_that_raises_is_undone(database: Database) -> None:
-    with pytest.raises(sqlite3.IntegrityError):  # noqa: SIM117 - the outer one is the assertion
+def test_a_block_that_raises_is_undone(database: SQLiteDatabase) -> None:
+    with pytest.raises(RowsClash):  # noqa: SIM117 - the outer one is the assertion
         with database.write() as connection:
             connection.executemany("INSERT INTO things VALUES (?)", [("a",), ("a",)])
 
@@ -64,16 +65,16 @@ def test_a_block_that_raises_is_undone(database: Database) -> None:
     assert names(database) == ["b"]
 
 
-def test_rows_that_clash_are_their_owners_business(database: Database) -> None:
+def test_rows_that_clash_are_their_owners_business(database: SQLiteDatabase) -> None:
     add(database, "a")
 
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(RowsClash):
         add(database, "a")
 
     assert names(database) == ["a"]
 
 
-def test_a_glance_sees_what_was_just_written_also_beside_a_writer(database: Database) -> None:
+def test_a_glance_sees_what_was_just_written_also_beside_a_writer(database: SQLiteDatabase) -> None:
     add(database, "a")
 
     with database.glance() as connection:
@@ -84,14 +85,14 @@ def test_a_glance_sees_what_was_just_written_also_beside_a_writer(database: Data
     assert idle == busy == [("a",)]
 
 
-def test_only_its_owner_may_read_the_file(database: Database) -> None:
+def test_only_its_owner_may_read_the_file(database: SQLiteDatabase) -> None:
     assert stat.S_IMODE(database.path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("path", ["", ":memory:"])
 def test_a_database_needs_a_file(path: str) -> None:
     with pytest.raises(ValueError, match="needs a file"):
-        Database(path)
+        SQLiteDatabase(path)
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
@@ -99,26 +100,26 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     path.write_text("Dear Ada, " * 100)
 
     with pytest.raises(StoreUnavailable, match=r"letter\.txt.*not a database"):
-        Database(path)
+        SQLiteDatabase(path)
 
     assert path.read_text() == "Dear Ada, " * 100
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="nowhere"):
-        Database(tmp_path / "nowhere" / "test.sqlite")
+        SQLiteDatabase(tmp_path / "nowhere" / "test.sqlite")
 
 
 def test_a_path_may_hold_spaces_and_signs(tmp_path: Path) -> None:
     folder = tmp_path / "a folder?mode=ro#%20"
     folder.mkdir()
 
-    Database(folder / "my data.sqlite").migrate("things", TABLE)
+    SQLiteDatabase(folder / "my data.sqlite").migrate("things", TABLE)
 
     assert (folder / "my data.sqlite").exists()
 
 
-def test_somebody_who_keeps_the_file_is_waited_for_only_so_long(database: Database) -> None:
+def test_somebody_who_keeps_the_file_is_waited_for_only_so_long(database: SQLiteDatabase) -> None:
     other = sqlite3.connect(database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -131,7 +132,7 @@ def test_somebody_who_keeps_the_file_is_waited_for_only_so_long(database: Databa
     assert names(database) == ["b"]
 
 
-def test_a_thread_that_keeps_the_turn_is_waited_for_only_so_long(database: Database) -> None:
+def test_a_thread_that_keeps_the_turn_is_waited_for_only_so_long(database: SQLiteDatabase) -> None:
     with database.write(), ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(add, database, "a")
 
@@ -143,8 +144,8 @@ def test_a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest(tmp_path: Path
     program = """
 import resource, sys
 from humanuser import StoreUnavailable
-from humanuser_adapters.sqlite import Database
-database = Database(sys.argv[1])
+from humanuser_adapters.sqlite import SQLiteDatabase
+database = SQLiteDatabase(sys.argv[1])
 database.migrate("things", (("CREATE TABLE things (name TEXT)",),))
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
@@ -173,7 +174,7 @@ assert count() == stored + 1
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
-def test_tables_are_brought_up_to_date_once(database: Database) -> None:
+def test_tables_are_brought_up_to_date_once(database: SQLiteDatabase) -> None:
     newer = (*TABLE, ("ALTER TABLE things ADD COLUMN size INTEGER", "UPDATE things SET size = 1"))
     add(database, "a")
 
@@ -184,7 +185,7 @@ def test_tables_are_brought_up_to_date_once(database: Database) -> None:
         assert connection.execute("SELECT * FROM things").fetchall() == [("a", 1)]
 
 
-def test_a_step_that_fails_leaves_the_tables_as_they_were(database: Database) -> None:
+def test_a_step_that_fails_leaves_the_tables_as_they_were(database: SQLiteDatabase) -> None:
     broken = (*TABLE, ("ALTER TABLE things ADD COLUMN size INTEGER", "no such statement"))
 
     with pytest.raises(StoreUnavailable):
@@ -195,7 +196,7 @@ def test_a_step_that_fails_leaves_the_tables_as_they_were(database: Database) ->
     assert [column[1] for column in columns] == ["name"]
 
 
-def test_an_older_release_does_not_touch_newer_tables(database: Database) -> None:
+def test_an_older_release_does_not_touch_newer_tables(database: SQLiteDatabase) -> None:
     database.migrate("things", (*TABLE, ("ALTER TABLE things ADD COLUMN size INTEGER",)))
 
     with pytest.raises(StoreUnavailable, match="newer release"):
@@ -215,7 +216,7 @@ def test_many_processes_may_start_on_a_new_file_at_once(tmp_path: Path) -> None:
     assert [process.communicate(timeout=60)[1] for process in processes] == [b""] * 6
 
 
-def test_a_listener_is_woken_by_its_own_process_at_once(database: Database) -> None:
+def test_a_listener_is_woken_by_its_own_process_at_once(database: SQLiteDatabase) -> None:
     rung = threading.Event()
     database.listen(rung)
 
@@ -225,7 +226,7 @@ def test_a_listener_is_woken_by_its_own_process_at_once(database: Database) -> N
     database.close()
 
 
-def test_a_listener_that_ended_is_not_woken(database: Database) -> None:
+def test_a_listener_that_ended_is_not_woken(database: SQLiteDatabase) -> None:
     rung = threading.Event()
     database.listen(rung)
     database.unlisten(rung)
@@ -236,7 +237,7 @@ def test_a_listener_that_ended_is_not_woken(database: Database) -> None:
     database.close()
 
 
-def test_a_listener_is_woken_by_other_processes_within_twenty_milliseconds(database: Database) -> None:
+def test_a_listener_is_woken_by_other_processes_within_twenty_milliseconds(database: SQLiteDatabase) -> None:
     rung = threading.Event()
     database.listen(rung)
     waits = []
@@ -257,7 +258,7 @@ def test_a_listener_is_woken_by_other_processes_within_twenty_milliseconds(datab
     database.close()
 
 
-def test_a_closed_database_watches_no_more(database: Database) -> None:
+def test_a_closed_database_watches_no_more(database: SQLiteDatabase) -> None:
     database.listen(threading.Event())
 
     database.close()

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from humanuser import Event, PhoneVerified, Recorded, StoreUnavailable, UnreadableEvent
+from fakes import store_on
+from humanuser import Event, PhoneVerified, Recorded, StoreUnavailable
 from humanuser.testing import AT
 from humanuser.testing.event_store import ADDED, CHANGED
 from humanuser_adapters import subscription as subscription_module
-from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
-from humanuser_adapters.sqlite import Database
-from humanuser_adapters.subscription import Subscription
+from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.subscription import BEHIND_ANOTHER, BY_HAND, ConsumerFailed, Lag, Subscription
 
 
 class Ledger:
     """A consumer that writes down what it sees, and can be told to fail."""
 
     def __init__(self, database: Database) -> None:
-        self.failing = False
-        database.migrate("ledger", (("CREATE TABLE ledger (position INTEGER)",),))
+        self.fails_at: int | None = None
+        database.migrate("ledger", (("CREATE TABLE ledger (number {number}, position BIGINT)",),))
 
-    def apply(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
-        connection.executemany("INSERT INTO ledger VALUES (?)", [(recorded.position,) for recorded in events])
-        if self.failing:
+    def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
+        positions = [recorded.position for recorded in events]
+        connection.executemany("INSERT INTO ledger (position) VALUES (?)", [(position,) for position in positions])
+        if self.fails_at in positions:
             raise ZeroDivisionError
 
-    def clear(self, connection: sqlite3.Connection) -> None:
+    def clear(self, connection: Connection) -> None:
         connection.execute("DELETE FROM ledger")
 
 
 class World:
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
-        self.store = UserEventStore(SQLiteEventRecorder(self.database))
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.store = store_on(database)
         self.ledger = Ledger(self.database)
 
     def subscribe(self, *, from_now_on: bool = False) -> Subscription:
@@ -48,14 +47,24 @@ class World:
             "default", user_id, events, after=after, created_at=AT, creator="admin", resource_owner="org1"
         )
 
+    def spoil(self, position: int) -> None:
+        self._set_payload(position, "{}")
+
+    def mend(self, position: int) -> None:
+        self._set_payload(position, '{"phone": "+41791234568"}')
+
+    def _set_payload(self, position: int, payload: str) -> None:
+        with self.database.write() as connection:
+            connection.execute("UPDATE humanuser_events SET payload = ? WHERE position = ?", (payload, position))
+
     def seen(self) -> list[int]:
         with self.database.read() as connection:
-            return [position for (position,) in connection.execute("SELECT position FROM ledger ORDER BY rowid")]
+            return [position for (position,) in connection.execute("SELECT position FROM ledger ORDER BY number")]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path / "test.sqlite")
+def world(any_database: Database) -> World:
+    return World(any_database)
 
 
 @pytest.fixture(autouse=True)
@@ -103,32 +112,96 @@ def test_a_reaction_that_began_does_not_begin_anew(world: World) -> None:
     assert world.seen() == [1]
 
 
-def test_a_batch_that_fails_is_not_taken_in_by_half(world: World) -> None:
-    world.append(ADDED, *[CHANGED] * 4)
+def test_an_event_that_a_consumer_fails_at_stops_it_there(world: World) -> None:
+    world.append(ADDED, *[CHANGED] * 5)
     subscription = world.subscribe()
-    world.ledger.failing = True
+    world.ledger.fails_at = 5
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ConsumerFailed, match=r"ledger cannot .* position 5: ZeroDivisionError.* parked skip ledger 5"):
         subscription.catch_up()
     stopped = (world.seen(), subscription.position())
-    world.ledger.failing = False
+    world.ledger.fails_at = None
     subscription.catch_up()
 
-    assert stopped == ([], 0)
-    assert world.seen() == [1, 2, 3, 4, 5]
+    assert stopped == ([1, 2, 3, 4], 4)
+    assert world.seen() == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_event_that_cannot_be_read_stops_it_there(world: World) -> None:
+def test_what_cannot_be_read_is_parked_with_all_that_follows_of_its_user(world: World) -> None:
     world.append(ADDED, *[CHANGED] * 5)
-    with world.database.write() as connection:
-        connection.execute("UPDATE humanuser_events SET payload = '{' WHERE position = 5")
+    world.append(ADDED, user_id="user2")
+    world.spoil(3)
     subscription = world.subscribe()
 
-    with pytest.raises(UnreadableEvent, match="position 5"):
+    count = subscription.catch_up()
+
+    assert count == 3
+    assert world.seen() == [1, 2, 7]
+    assert subscription.position() == 7
+    first, *behind = subscription.parked()
+    assert (first.position, first.user_id) == (3, "user1")
+    assert "phone: Field required" in first.reason
+    assert [(one.position, one.reason) for one in behind] == [(number, BEHIND_ANOTHER) for number in (4, 5, 6)]
+
+
+def test_later_events_of_a_user_with_a_parked_one_are_parked_too(world: World) -> None:
+    world.append(ADDED, CHANGED)
+    world.spoil(2)
+    subscription = world.subscribe()
+    subscription.catch_up()
+    world.append(CHANGED, after=2)
+
+    subscription.catch_up()
+
+    assert world.seen() == [1]
+    assert [one.position for one in subscription.parked()] == [2, 3]
+
+
+def test_what_was_parked_is_taken_in_in_order_once_it_can_be_read(world: World) -> None:
+    world.append(ADDED, CHANGED, CHANGED)
+    world.append(ADDED, user_id="user2")
+    world.spoil(2)
+    subscription = world.subscribe()
+    subscription.catch_up()
+
+    still = subscription.take_in_parked()
+    world.mend(2)
+    mended = subscription.take_in_parked()
+
+    assert (still, mended) == (0, 2)
+    assert world.seen() == [1, 4, 2, 3]
+    assert subscription.parked() == []
+    assert subscription.take_in_parked() == 0
+
+
+def test_an_event_that_is_skipped_is_parked_and_the_consumer_goes_on(world: World) -> None:
+    world.append(ADDED, CHANGED, CHANGED)
+    world.append(ADDED, user_id="user2")
+    subscription = world.subscribe()
+    world.ledger.fails_at = 2
+    with pytest.raises(ConsumerFailed):
         subscription.catch_up()
 
-    assert world.seen() == [1, 2, 3]
-    assert subscription.position() == 3
+    skipped = [subscription.skip(position) for position in (1, 2, 99)]
+    subscription.catch_up()
+
+    assert skipped == [False, True, False]
+    assert world.seen() == [1, 4]
+    assert [(one.position, one.reason) for one in subscription.parked()] == [(2, BY_HAND), (3, BEHIND_ANOTHER)]
+    with pytest.raises(ConsumerFailed):
+        subscription.take_in_parked()
+    world.ledger.fails_at = None
+    assert subscription.take_in_parked() == 2
+
+
+def test_how_far_it_is_behind_is_known(world: World) -> None:
+    subscription = world.subscribe()
+    nothing = subscription.lag()
+    world.append(ADDED, CHANGED)
+    two = subscription.lag()
+    subscription.catch_up()
+
+    assert (nothing, two, subscription.lag()) == (Lag(0, None), Lag(2, AT), Lag(0, None))
 
 
 def test_many_may_follow_for_the_same_consumer_at_once(world: World) -> None:
@@ -166,7 +239,7 @@ def test_a_rebuild_that_fails_leaves_the_old_rows(world: World) -> None:
     world.append(ADDED, CHANGED)
     subscription = world.subscribe()
     subscription.catch_up()
-    world.ledger.failing = True
+    world.ledger.fails_at = 1
 
     with pytest.raises(ZeroDivisionError):
         subscription.rebuild(world.ledger)
@@ -182,7 +255,7 @@ def test_a_store_that_is_away_is_an_error_and_loses_nothing(world: World, monkey
         raise StoreUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.store, "read_all", away)
+        patched.setattr(world.store, "read_log", away)
         with pytest.raises(StoreUnavailable):
             subscription.catch_up()
     subscription.follow()

@@ -5,23 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from fakes import PATIENCE_SECONDS, eventually
 from humanuser_adapters import workers
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.database import Database
 from humanuser_adapters.workers import Worker
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "test.sqlite")
-    yield database
-    database.close()
+def database(any_database: Database) -> Database:
+    return any_database
 
 
 def test_it_works_at_once_and_after_every_write(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

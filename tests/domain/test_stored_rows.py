@@ -37,7 +37,7 @@ from humanuser import (
     UserUnlocked,
 )
 from humanuser_adapters.event_store import REGISTRY, SQLiteEventRecorder, UserEventStore, payload_of
-from humanuser_adapters.sqlite import Database
+from humanuser_adapters.sqlite import SQLiteDatabase
 
 ROWS: list[dict[str, Any]] = [  # Any: numbers, texts and null
     json.loads(line) for line in Path(__file__).with_name("stored_rows.jsonl").read_text(encoding="utf-8").splitlines()
@@ -147,7 +147,7 @@ USERS = {
 @pytest.fixture
 def store(tmp_path: Path) -> UserEventStore:
     """A store into whose table the rows were written by hand."""
-    database = Database(tmp_path / "test.sqlite")
+    database = SQLiteDatabase(tmp_path / "test.sqlite")
     recorder = SQLiteEventRecorder(database)
     columns = list(ROWS[0])
     insert = f"INSERT INTO humanuser_events ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
@@ -169,7 +169,7 @@ def test_every_name_that_is_read_is_in_the_file_and_one_that_is_not() -> None:
 
 
 def test_every_row_has_all_columns_and_nothing_else(store: UserEventStore, tmp_path: Path) -> None:
-    with Database(tmp_path / "test.sqlite").read() as connection:
+    with SQLiteDatabase(tmp_path / "test.sqlite").read() as connection:
         columns = [column[1] for column in connection.execute("PRAGMA table_info(humanuser_events)")]
 
     assert store.head() == len(ROWS)

@@ -78,9 +78,12 @@ class MemoryEventRecorder(EventRecorder):
             listener.set()
         return [one.row.position for one in kept]
 
-    def select_stream(self, instance_id: str, aggregate_type: str, aggregate_id: str) -> Sequence[Row]:
+    def select_stream(
+        self, instance_id: str, aggregate_type: str, aggregate_id: str, *, after: int = 0
+    ) -> Sequence[Row]:
         with self._lock:
-            return list(self._streams.get((instance_id, aggregate_type, aggregate_id), ()))
+            stream = self._streams.get((instance_id, aggregate_type, aggregate_id), ())
+            return [row for row in stream if row.sequence > after]
 
     def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
         with self._lock:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent
+from eventsourcing.utils import Environment
 
 DEFAULT_INSTANCE = "default"
 DEFAULT_AGGREGATE_TYPE = "aggregate"
@@ -66,8 +68,10 @@ class EventRecorder(ApplicationRecorder):
         """
 
     @abstractmethod
-    def select_stream(self, instance_id: str, aggregate_type: str, aggregate_id: str) -> Sequence[Row]:
-        """The history of one aggregate, in order."""
+    def select_stream(
+        self, instance_id: str, aggregate_type: str, aggregate_id: str, *, after: int = 0
+    ) -> Sequence[Row]:
+        """The history of one aggregate behind the sequence *after*, in order."""
 
     @abstractmethod
     def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
@@ -84,3 +88,12 @@ class EventRecorder(ApplicationRecorder):
 
 class TrackingEventRecorder(EventRecorder, ProcessRecorder):
     """An ``EventRecorder`` that also tracks how far another application was followed."""
+
+
+def recorder_options(env: Environment, id_type: str) -> dict[str, Any]:  # Any: keyword arguments
+    """What the environment of an application of the library says about its recorder."""
+    return {
+        "instance_id": env.get("INSTANCE_ID") or DEFAULT_INSTANCE,
+        "aggregate_type": env.get("AGGREGATE_TYPE") or DEFAULT_AGGREGATE_TYPE,
+        "id_of": UUID if id_type == "uuid" else str,
+    }

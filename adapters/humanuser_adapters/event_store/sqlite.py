@@ -6,34 +6,17 @@ Set ``PERSISTENCE_MODULE=humanuser_adapters.event_store.sqlite``, ``SQLITE_DBNAM
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
 
 from eventsourcing import sqlite as library
-from eventsourcing.persistence import (
-    ApplicationRecorder,
-    IntegrityError,
-    ListenNotifySubscription,
-    Notification,
-    ProcessRecorder,
-    StoredEvent,
-    Subscription,
-    Tracking,
-)
+from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent, Tracking
 from eventsourcing.utils import Environment, EnvType
 
-from humanuser_adapters.event_store.recorder import (
-    DEFAULT_AGGREGATE_TYPE,
-    DEFAULT_INSTANCE,
-    Envelope,
-    EventRecorder,
-    Row,
-    TrackingEventRecorder,
-)
-from humanuser_adapters.sqlite import Database, text_of_time
+from humanuser_adapters.database import Connection, RowsClash, text_of_time
+from humanuser_adapters.event_store.recorder import Envelope, recorder_options
+from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
+from humanuser_adapters.sqlite import SQLiteDatabase
 
 SCHEMA = (
     (
@@ -69,188 +52,51 @@ _INSERT = """
         in_tx_order, command_id
     ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_ROW = """
-    SELECT position, instance_id, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload
-    FROM humanuser_events
-"""
-_STREAM = f"{_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ? ORDER BY sequence"
-_LOG = f"{_ROW} WHERE position > ? AND aggregate_type = ? ORDER BY position LIMIT ?"
-_COMMAND = f"{_ROW} WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order"
 _LAST_SEQUENCE = """
     SELECT max(sequence) FROM humanuser_events WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ?
 """
 
 
-class SQLiteEventRecorder(EventRecorder):
-    """Records events in a ``Database``."""
+class SQLiteEventRecorder(SqlEventRecorder):
+    """Records events in a SQLite database."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        instance_id: str = DEFAULT_INSTANCE,
-        aggregate_type: str = DEFAULT_AGGREGATE_TYPE,
-        id_of: Callable[[str], UUID | str] = str,
-    ) -> None:
-        self._database = database
-        self._scope = (instance_id, aggregate_type)
-        self._id_of = id_of
-        database.migrate("events", SCHEMA)
+    SCHEMA = SCHEMA
 
-    def insert_events(
-        self,
-        stored_events: Sequence[StoredEvent],
-        *,
-        envelope: Envelope | None = None,
-        after: int | None = None,
-        tracking: Tracking | None = None,
-        **_: Any,
-    ) -> Sequence[int] | None:
-        if not stored_events and tracking is None:
-            return []
-        envelope = envelope or Envelope(instance_id=self._scope[0], aggregate_type=self._scope[1])
+    def _insert(
+        self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, tracking: Tracking | None
+    ) -> Sequence[int]:
         rows = _rows(envelope, stored_events)
-        try:
-            with self._database.write() as connection:
-                if after is not None:
-                    _require_end(connection, envelope, stored_events[0], after)
-                if tracking is not None:
-                    _track(connection, tracking)
-                connection.executemany(_INSERT, rows)
-                last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-        except sqlite3.IntegrityError as error:
-            raise IntegrityError(str(error)) from error
+        with self._database.write() as connection:
+            if after is not None:
+                _require_end(connection, envelope, stored_events[0], after)
+            if tracking is not None:
+                track(connection, tracking)
+            connection.executemany(_INSERT, rows)
+            last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
         return list(range(last - len(rows) + 1, last + 1))  # nobody else wrote meanwhile
 
-    def select_stream(self, instance_id: str, aggregate_type: str, aggregate_id: str) -> Sequence[Row]:
-        with self._database.glance() as connection:
-            return connection.execute(_STREAM, (instance_id, aggregate_type, aggregate_id)).fetchall()
 
-    def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
-        return self._select(_LOG, (after, aggregate_type, limit))
-
-    def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
-        with self._database.glance() as connection:
-            return connection.execute(_COMMAND, (instance_id, command_id)).fetchall()
-
-    def head(self) -> int:
-        rows: list[tuple[int]] = self._select("SELECT coalesce(max(position), 0) FROM humanuser_events")
-        return rows[0][0]
-
-    def select_events(
-        self,
-        originator_id: UUID | str,
-        *,
-        gt: int | None = None,
-        lte: int | None = None,
-        desc: bool = False,
-        limit: int | None = None,
-    ) -> Sequence[StoredEvent]:
-        order = "DESC" if desc else "ASC"
-        rows = self._select(
-            f"""
-            {_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ?
-            AND (? IS NULL OR sequence > ?) AND (? IS NULL OR sequence <= ?)
-            ORDER BY sequence {order} LIMIT ?
-            """,
-            (*self._scope, str(originator_id), gt, gt, lte, lte, -1 if limit is None else limit),
-        )
-        return [StoredEvent(self._id_of(row[2]), row[3], row[4], _state(row[9])) for row in rows]
-
-    def select_notifications(
-        self,
-        start: int | None,
-        limit: int,
-        stop: int | None = None,
-        topics: Sequence[str] = (),
-        *,
-        inclusive_of_start: bool = True,
-    ) -> Sequence[Notification]:
-        after = (start or 0) - 1 if inclusive_of_start else start or 0
-        marks = f"AND event_type IN ({', '.join('?' * len(topics))})" if topics else ""
-        rows = self._select(
-            f"""
-            {_ROW} WHERE position > ? AND (? IS NULL OR position <= ?) AND instance_id = ? AND aggregate_type = ?
-            {marks} ORDER BY position LIMIT ?
-            """,
-            (after, stop, stop, *self._scope, *topics, limit),
-        )
-        return [Notification(self._id_of(row[2]), row[3], row[4], _state(row[9]), row[0]) for row in rows]
-
-    def max_notification_id(self) -> int | None:
-        query = """
-            SELECT position FROM humanuser_events WHERE instance_id = ? AND aggregate_type = ?
-            ORDER BY position DESC LIMIT 1
-        """
-        with self._database.read() as connection:
-            row = connection.execute(query, self._scope).fetchone()
-        return row[0] if row else None
-
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
-        return _WokenSubscription(self._database, self, gt=gt, topics=topics)
-
-    def _select(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:  # rows of whatever was asked for
-        with self._database.read() as connection:
-            return connection.execute(query, parameters).fetchall()
-
-
-class SQLiteTrackingEventRecorder(SQLiteEventRecorder, TrackingEventRecorder):
+class SQLiteTrackingEventRecorder(SQLiteEventRecorder, SqlTrackingEventRecorder):
     """Records events, and in the same transaction how far another application was followed."""
-
-    def insert_tracking(self, tracking: Tracking) -> None:
-        try:
-            with self._database.write() as connection:
-                _track(connection, tracking)
-        except sqlite3.IntegrityError as error:
-            raise IntegrityError(str(error)) from error
-
-    def max_tracking_id(self, application_name: str) -> int | None:
-        query = "SELECT position FROM humanuser_tracking WHERE application_name = ?"
-        with self._database.read() as connection:
-            row = connection.execute(query, (application_name,)).fetchone()
-        return row[0] if row else None
 
 
 class Factory(library.SQLiteFactory):
     """Gives applications of the library our recorders; their snapshots and custom trackers stay the library's own."""
 
-    INSTANCE_ID = "INSTANCE_ID"
-    AGGREGATE_TYPE = "AGGREGATE_TYPE"
-
     def __init__(self, env: Environment | EnvType | None) -> None:
         super().__init__(env)
-        self._database = Database(self.env.get(self.SQLITE_DBNAME) or "")
+        self._database = SQLiteDatabase(self.env.get(self.SQLITE_DBNAME) or "")
 
     def application_recorder(self) -> ApplicationRecorder:
-        return SQLiteEventRecorder(self._database, **self._options())
+        return SQLiteEventRecorder(self._database, **recorder_options(self.env, self.datastore.originator_id_type))
 
     def process_recorder(self) -> ProcessRecorder:
-        return SQLiteTrackingEventRecorder(self._database, **self._options())
+        options = recorder_options(self.env, self.datastore.originator_id_type)
+        return SQLiteTrackingEventRecorder(self._database, **options)
 
     def close(self) -> None:
         self._database.close()
         super().close()
-
-    def _options(self) -> dict[str, Any]:  # the keyword arguments of our recorders
-        return {
-            "instance_id": self.env.get(self.INSTANCE_ID) or DEFAULT_INSTANCE,
-            "aggregate_type": self.env.get(self.AGGREGATE_TYPE) or DEFAULT_AGGREGATE_TYPE,
-            "id_of": UUID if self.datastore.originator_id_type == "uuid" else str,
-        }
-
-
-class _WokenSubscription(ListenNotifySubscription[SQLiteEventRecorder]):
-    """The library's subscription, woken by writes of this and other processes."""
-
-    def __init__(self, database: Database, recorder: SQLiteEventRecorder, **kwargs: Any) -> None:
-        self._database = database
-        super().__init__(recorder, **kwargs)
-        database.listen(self._has_been_notified)
-        self._has_been_notified.set()  # for what was written between the first pull and now
-
-    def stop(self) -> None:
-        self._database.unlisten(self._has_been_notified)
-        super().stop()
 
 
 def _rows(envelope: Envelope, stored_events: Sequence[StoredEvent]) -> list[tuple[object, ...]]:
@@ -274,22 +120,10 @@ def _rows(envelope: Envelope, stored_events: Sequence[StoredEvent]) -> list[tupl
     ]
 
 
-def _require_end(connection: sqlite3.Connection, envelope: Envelope, first: StoredEvent, after: int) -> None:
+def _require_end(connection: Connection, envelope: Envelope, first: StoredEvent, after: int) -> None:
     stream = (envelope.instance_id, envelope.aggregate_type, str(first.originator_id))
     if (connection.execute(_LAST_SEQUENCE, stream).fetchone()[0] or 0) != after:
-        raise IntegrityError(f"the history does not end at {after}")
-
-
-def _track(connection: sqlite3.Connection, tracking: Tracking) -> None:
-    moved = connection.execute(
-        """
-        INSERT INTO humanuser_tracking VALUES (?, ?)
-        ON CONFLICT (application_name) DO UPDATE SET position = excluded.position WHERE position < excluded.position
-        """,
-        (tracking.application_name, tracking.notification_id),
-    ).rowcount
-    if not moved:
-        raise IntegrityError(f"{tracking.application_name} was followed beyond {tracking.notification_id} already")
+        raise RowsClash(f"the history does not end at {after}")
 
 
 def _payload(state: bytes) -> str | bytes | None:
@@ -298,10 +132,6 @@ def _payload(state: bytes) -> str | bytes | None:
         return state.decode() or None
     except UnicodeDecodeError:
         return state
-
-
-def _state(payload: str | bytes | None) -> bytes:
-    return payload.encode() if isinstance(payload, str) else payload or b""
 
 
 __all__ = ["Factory", "SQLiteEventRecorder", "SQLiteTrackingEventRecorder"]

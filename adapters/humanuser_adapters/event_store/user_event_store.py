@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from humanuser import CommandIdReused, Event, Recorded, SequenceConflict, UnreadableEvent
+from humanuser_adapters.event_log import Entry, Unreadable
 from humanuser_adapters.event_store.event_json import event_of, payload_of
 from humanuser_adapters.event_store.recorder import Envelope, EventRecorder, Row
 
@@ -23,7 +24,11 @@ class UserEventStore:
         self._recorder = recorder
 
     def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:
-        return _recorded(self._recorder.select_stream(instance_id, AGGREGATE_TYPE, user_id))
+        return self.load_behind(0, instance_id, user_id)
+
+    def load_behind(self, sequence: int, instance_id: str, user_id: str) -> Sequence[Recorded]:
+        """What of the user's history is behind *sequence*, in order. Raises what ``load`` does."""
+        return _recorded(self._recorder.select_stream(instance_id, AGGREGATE_TYPE, user_id, after=sequence))
 
     def append(
         self,
@@ -81,12 +86,23 @@ class UserEventStore:
     def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
         return _recorded(self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit))
 
+    def read_log(self, *, after: int, limit: int) -> Sequence[Entry]:
+        """What ``read_all`` gives, with an ``Unreadable`` for each event at which that would stop."""
+        return [_entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit)]
+
     def head(self) -> int:
         return self._recorder.head()
 
 
 def _recorded(rows: Iterable[Row]) -> list[Recorded]:
     return [_one_recorded(row) for row in rows]
+
+
+def _entry(row: Row) -> Entry:
+    try:
+        return _one_recorded(row)
+    except UnreadableEvent as error:
+        return Unreadable(position=row[0], instance_id=row[1], user_id=row[2], reason=str(error.__cause__ or error))
 
 
 def _one_recorded(row: Row) -> Recorded:

@@ -1,0 +1,221 @@
+"""The event store in PostgreSQL; also a persistence module for applications of the ``eventsourcing`` library.
+
+Set ``PERSISTENCE_MODULE=humanuser_adapters.event_store.postgresql``, the library's own ``POSTGRES_DBNAME``,
+``POSTGRES_HOST`` and so on, ``ORIGINATOR_ID_TYPE``, and where they matter ``INSTANCE_ID`` and ``AGGREGATE_TYPE``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from eventsourcing import postgres as library
+from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent, Tracking
+from eventsourcing.utils import Environment, EnvType
+from psycopg.conninfo import make_conninfo
+
+from humanuser import StoreUnavailable
+from humanuser_adapters.database import Connection, RowsClash, text_of_time
+from humanuser_adapters.event_store.recorder import Envelope, recorder_options
+from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
+from humanuser_adapters.postgresql import PostgreSQLDatabase
+
+SCHEMA = (
+    (
+        "CREATE SEQUENCE humanuser_positions",
+        """
+        CREATE TABLE humanuser_events (
+            position bigint NOT NULL,
+            instance_id text NOT NULL,
+            aggregate_type text NOT NULL,
+            aggregate_id text NOT NULL,
+            sequence bigint NOT NULL,
+            event_type text NOT NULL,
+            revision integer NOT NULL,
+            created_at timestamptz NOT NULL,
+            creator text NOT NULL,
+            owner text NOT NULL,
+            payload json,
+            in_tx_order integer NOT NULL,
+            command_id text NOT NULL,
+            PRIMARY KEY (instance_id, aggregate_type, aggregate_id, sequence)
+        )
+        """,
+        "CREATE UNIQUE INDEX humanuser_events_position ON humanuser_events (position, instance_id)",
+        "CREATE UNIQUE INDEX humanuser_events_command ON humanuser_events (instance_id, command_id, in_tx_order)",
+        """
+        CREATE FUNCTION humanuser_append(
+            instance text, kind text, command text, again boolean, made_at timestamptz, made_by text, owned_by text,
+            version integer, after bigint, ids text[], sequences bigint[], types text[], payloads text[]
+        ) RETURNS bigint[] LANGUAGE plpgsql AS $$
+        DECLARE
+            positions bigint[];
+        BEGIN
+            IF again THEN
+                SELECT array_agg(e.position ORDER BY e.in_tx_order) INTO positions FROM humanuser_events e
+                WHERE e.instance_id = instance AND e.command_id = command;
+                IF positions IS NOT NULL THEN
+                    RETURN positions;
+                END IF;
+            END IF;
+            -- not max(): on a table that was empty when this was planned, that reads all of it
+            IF after <> coalesce((
+                SELECT e.sequence FROM humanuser_events e
+                WHERE e.instance_id = instance AND e.aggregate_type = kind AND e.aggregate_id = ids[1]
+                ORDER BY e.instance_id DESC, e.aggregate_type DESC, e.aggregate_id DESC, e.sequence DESC LIMIT 1
+            ), 0) THEN
+                RAISE unique_violation USING MESSAGE = 'the history does not end at ' || after;
+            END IF;
+            -- Whoever holds this lock may still store positions behind the last one there is now.
+            PERFORM pg_advisory_xact_lock_shared(
+                'humanuser_positions'::regclass::oid::bigint::bit(32)::integer,
+                (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions)::bit(32)::integer
+            );
+            WITH stored AS (
+                INSERT INTO humanuser_events
+                SELECT nextval('humanuser_positions'), instance, kind, id, sequence, type, version, made_at, made_by,
+                    owned_by, payload::json, number, command
+                FROM unnest(ids, sequences, types, payloads) WITH ORDINALITY AS e(id, sequence, type, payload, number)
+                RETURNING position
+            )
+            SELECT array_agg(s.position ORDER BY s.position) INTO positions FROM stored s;
+            RETURN positions;
+        END $$
+        """,
+        """
+        CREATE FUNCTION humanuser_horizon() RETURNS bigint LANGUAGE plpgsql AS $$
+        DECLARE
+            last bigint;
+            behind bigint;
+        BEGIN
+            IF current_setting('transaction_isolation') <> 'read committed' THEN
+                RAISE 'the log is read with the isolation level READ COMMITTED';
+            END IF;
+            SELECT last_value - (NOT is_called)::integer INTO last FROM humanuser_positions;
+            SELECT max((last - l.objid::bigint) & 4294967295) INTO behind FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.classid = 'humanuser_positions'::regclass::oid AND l.objsubid = 2
+                AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+            RETURN last - coalesce(behind, 0);
+        END $$
+        """,
+        "CREATE TABLE humanuser_tracking (application_name text PRIMARY KEY, position bigint NOT NULL)",
+    ),
+)
+
+_APPEND = "SELECT humanuser_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_BASE64 = '"'
+"""A payload that begins like this is no object, but base64 of what an application of the library stored."""
+
+
+class PostgreSQLEventRecorder(SqlEventRecorder):
+    """Records events in a PostgreSQL database, each command with one statement.
+
+    A reader never misses a position, and writers do not wait for each other: every append holds a lock of its own,
+    named after the last position before it. A position behind the oldest of these locks is not given to readers yet.
+    """
+
+    SCHEMA = SCHEMA
+    _database: PostgreSQLDatabase
+
+    def _insert(
+        self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, tracking: Tracking | None
+    ) -> Sequence[int]:
+        if tracking is not None:
+            with self._database.write() as connection:
+                track(connection, tracking)
+                return _append(connection, stored_events, envelope, after) if stored_events else []
+        envelope = replace(envelope, command_id=envelope.command_id or uuid.uuid4().hex)
+        try:
+            with self._database.statement() as connection:
+                return _append(connection, stored_events, envelope, after)
+        except StoreUnavailable:
+            return self._settle(stored_events, envelope, after)
+
+    def _settle(self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None) -> Sequence[int]:
+        """Once more, for nobody knows whether it was stored: if it was, its command id tells."""
+        try:
+            with self._database.statement() as connection:
+                return _append(connection, stored_events, envelope, after, again=True)
+        except RowsClash:  # perhaps with ourselves: the first one may have been under way still
+            if earlier := self.select_command(envelope.instance_id, str(envelope.command_id)):
+                return [row[0] for row in earlier]
+            raise
+
+    def _horizon(self, connection: Connection) -> int:
+        horizon: int = connection.execute("SELECT humanuser_horizon()").fetchone()[0]
+        return horizon  # what is read after this sees all that was stored up to it
+
+    def _state(self, payload: str | bytes | None) -> bytes:
+        if isinstance(payload, str) and payload.startswith(_BASE64):
+            return base64.b64decode(json.loads(payload))
+        return super()._state(payload)
+
+
+class PostgreSQLTrackingEventRecorder(PostgreSQLEventRecorder, SqlTrackingEventRecorder):
+    """Records events, and in the same transaction how far another application was followed."""
+
+
+class Factory(library.PostgresFactory):
+    """Gives applications of the library our recorders; their snapshots and custom trackers stay the library's own."""
+
+    def __init__(self, env: Environment | EnvType | None) -> None:
+        super().__init__(env)
+        names = {"dbname": "DBNAME", "host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
+        given = {name: self.env.get(f"POSTGRES_{variable}") for name, variable in names.items()}
+        self._database = PostgreSQLDatabase(make_conninfo(**{name: text for name, text in given.items() if text}))
+
+    def application_recorder(self) -> ApplicationRecorder:
+        return PostgreSQLEventRecorder(self._database, **recorder_options(self.env, self.datastore.originator_id_type))
+
+    def process_recorder(self) -> ProcessRecorder:
+        options = recorder_options(self.env, self.datastore.originator_id_type)
+        return PostgreSQLTrackingEventRecorder(self._database, **options)
+
+    def close(self) -> None:
+        self._database.close()
+        super().close()
+
+
+def _append(
+    connection: Connection,
+    stored_events: Sequence[StoredEvent],
+    envelope: Envelope,
+    after: int | None,
+    *,
+    again: bool = False,
+) -> Sequence[int]:
+    positions: Sequence[int] = connection.execute(
+        _APPEND,
+        (
+            envelope.instance_id,
+            envelope.aggregate_type,
+            envelope.command_id or uuid.uuid4().hex,
+            again,
+            text_of_time(envelope.created_at or datetime.now(UTC)),
+            envelope.creator,
+            envelope.owner,
+            envelope.revision,
+            after,
+            [str(one.originator_id) for one in stored_events],
+            [one.originator_version for one in stored_events],
+            [one.topic for one in stored_events],
+            [_payload(one.state) for one in stored_events],
+        ),
+    ).fetchone()[0]
+    return positions
+
+
+def _payload(state: bytes) -> str | None:
+    """JSON as it is; what is no JSON object (encrypted, compressed) as a JSON string with base64."""
+    if not state:
+        return None
+    if state.startswith(b"{") and state.endswith(b"}"):
+        return state.decode()
+    return json.dumps(base64.b64encode(state).decode())
+
+
+__all__ = ["Factory", "PostgreSQLEventRecorder", "PostgreSQLTrackingEventRecorder"]

@@ -1,0 +1,203 @@
+"""What recorders on SQLite and PostgreSQL have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    IntegrityError,
+    ListenNotifySubscription,
+    Notification,
+    StoredEvent,
+    Subscription,
+    Tracking,
+)
+
+from humanuser_adapters.database import Connection, Database, RowsClash
+from humanuser_adapters.event_store.recorder import (
+    DEFAULT_AGGREGATE_TYPE,
+    DEFAULT_INSTANCE,
+    Envelope,
+    EventRecorder,
+    Row,
+    TrackingEventRecorder,
+)
+
+_ROW = """
+    SELECT position, instance_id, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload
+    FROM humanuser_events
+"""
+_STREAM = f"{_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ? AND sequence > ? ORDER BY sequence"
+_LOG = f"{_ROW} WHERE position > ? AND position <= ? AND aggregate_type = ? ORDER BY position LIMIT ?"
+_COMMAND = f"{_ROW} WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order"
+_HEAD = "SELECT coalesce(max(position), 0) FROM humanuser_events WHERE position <= ?"
+_HEAD_OF_SCOPE = """
+    SELECT position FROM humanuser_events WHERE position <= ? AND instance_id = ? AND aggregate_type = ?
+    ORDER BY position DESC LIMIT 1
+"""
+_MOST = 2**63 - 1
+
+
+class SqlEventRecorder(EventRecorder):
+    """Reads events from a ``Database``; how they are inserted is the affair of each kind of database."""
+
+    SCHEMA: Sequence[Sequence[str]]
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        instance_id: str = DEFAULT_INSTANCE,
+        aggregate_type: str = DEFAULT_AGGREGATE_TYPE,
+        id_of: Callable[[str], UUID | str] = str,
+    ) -> None:
+        self._database = database
+        self._scope = (instance_id, aggregate_type)
+        self._id_of = id_of
+        database.migrate("events", self.SCHEMA)
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        envelope: Envelope | None = None,
+        after: int | None = None,
+        tracking: Tracking | None = None,
+        **_: Any,
+    ) -> Sequence[int] | None:
+        if not stored_events and tracking is None:
+            return []
+        envelope = envelope or Envelope(instance_id=self._scope[0], aggregate_type=self._scope[1])
+        try:
+            return self._insert(stored_events, envelope, after, tracking)
+        except RowsClash as error:
+            raise IntegrityError(str(error)) from error
+
+    def select_stream(
+        self, instance_id: str, aggregate_type: str, aggregate_id: str, *, after: int = 0
+    ) -> Sequence[Row]:
+        with self._database.glance() as connection:
+            return connection.execute(_STREAM, (instance_id, aggregate_type, aggregate_id, after)).fetchall()
+
+    def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
+        with self._database.read() as connection:
+            return connection.execute(_LOG, (after, self._horizon(connection), aggregate_type, limit)).fetchall()
+
+    def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
+        with self._database.glance() as connection:
+            return connection.execute(_COMMAND, (instance_id, command_id)).fetchall()
+
+    def head(self) -> int:
+        with self._database.read() as connection:
+            head: int = connection.execute(_HEAD, (self._horizon(connection),)).fetchone()[0]
+        return head
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        order = "DESC" if desc else "ASC"
+        query = f"""
+            {_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ? AND sequence > ? AND sequence <= ?
+            ORDER BY sequence {order} LIMIT ?
+        """
+        bounds = (-1 if gt is None else gt, _MOST if lte is None else lte, _MOST if limit is None else limit)
+        with self._database.read() as connection:
+            rows = connection.execute(query, (*self._scope, str(originator_id), *bounds)).fetchall()
+        return [StoredEvent(self._id_of(row[2]), row[3], row[4], self._state(row[9])) for row in rows]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        after = (start or 0) - 1 if inclusive_of_start else start or 0
+        marks = f"AND event_type IN ({', '.join('?' * len(topics))})" if topics else ""
+        query = f"""
+            {_ROW} WHERE position > ? AND position <= ? AND instance_id = ? AND aggregate_type = ? {marks}
+            ORDER BY position LIMIT ?
+        """
+        with self._database.read() as connection:
+            horizon = min(_MOST if stop is None else stop, self._horizon(connection))
+            rows = connection.execute(query, (after, horizon, *self._scope, *topics, limit)).fetchall()
+        return [Notification(self._id_of(row[2]), row[3], row[4], self._state(row[9]), row[0]) for row in rows]
+
+    def max_notification_id(self) -> int | None:
+        with self._database.read() as connection:
+            row = connection.execute(_HEAD_OF_SCOPE, (self._horizon(connection), *self._scope)).fetchone()
+        return row[0] if row else None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
+        return _WokenSubscription(self._database, self, gt=gt, topics=topics)
+
+    @abstractmethod
+    def _insert(
+        self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, tracking: Tracking | None
+    ) -> Sequence[int]:
+        """Store the events and the tracking together, and give the positions. Raises ``RowsClash``."""
+
+    def _horizon(self, connection: Connection) -> int:  # noqa: ARG002 - not everybody has to ask
+        """The position up to which nothing can come in any more."""
+        return _MOST
+
+    def _state(self, payload: str | bytes | None) -> bytes:
+        """The bytes that were stored as *payload*."""
+        return payload.encode() if isinstance(payload, str) else payload or b""
+
+
+class SqlTrackingEventRecorder(SqlEventRecorder, TrackingEventRecorder):
+    """Records events, and in the same transaction how far another application was followed."""
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        try:
+            with self._database.write() as connection:
+                track(connection, tracking)
+        except RowsClash as error:
+            raise IntegrityError(str(error)) from error
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        query = "SELECT position FROM humanuser_tracking WHERE application_name = ?"
+        with self._database.read() as connection:
+            row = connection.execute(query, (application_name,)).fetchone()
+        return row[0] if row else None
+
+
+class _WokenSubscription(ListenNotifySubscription[SqlEventRecorder]):
+    """The library's subscription, woken by writes of this and other processes."""
+
+    def __init__(self, database: Database, recorder: SqlEventRecorder, **kwargs: Any) -> None:
+        self._database = database
+        super().__init__(recorder, **kwargs)
+        database.listen(self._has_been_notified)
+        self._has_been_notified.set()  # for what was written between the first pull and now
+
+    def stop(self) -> None:
+        self._database.unlisten(self._has_been_notified)
+        super().stop()
+
+
+def track(connection: Connection, tracking: Tracking) -> None:
+    """Move to the place of *tracking*. Raises ``IntegrityError`` if it was passed already."""
+    moved = connection.execute(
+        """
+        INSERT INTO humanuser_tracking VALUES (?, ?)
+        ON CONFLICT (application_name) DO UPDATE SET position = excluded.position
+        WHERE humanuser_tracking.position < excluded.position
+        """,
+        (tracking.application_name, tracking.notification_id),
+    ).rowcount
+    if not moved:
+        raise IntegrityError(f"{tracking.application_name} was followed beyond {tracking.notification_id} already")

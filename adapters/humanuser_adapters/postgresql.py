@@ -1,0 +1,332 @@
+"""A PostgreSQL database: short waits, connections that mend themselves, and a bell that rings when anybody wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import secrets
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import psycopg
+from psycopg.abc import Buffer, Query
+from psycopg.adapt import Loader
+
+from humanuser import StoreUnavailable
+from humanuser_adapters.bell import Bell
+from humanuser_adapters.database import Connection, Rows, RowsClash, time_of_text
+from humanuser_adapters.migrations import bring_up_to_date, version_of
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+"""How often listeners look anyway, where no notification gets through (a pooler, a network that is slow to tell)."""
+CONNECT_SECONDS = 0.3
+"""How long one host may take to accept a connection."""
+RECONNECT_SECONDS = 0.25
+"""How long the watch waits before it tries the server again."""
+NOTIFY_SECONDS = 0.05
+"""How long after a notification this process sends the next one."""
+PATIENCE = timedelta(seconds=0.6)
+"""How long a read or an append may take. A command does three at most (it reads, appends, and asks what became of
+that), so it is answered within two seconds, whatever the server does."""
+PATIENCE_FOR_WORK = timedelta(seconds=30)
+"""The same for transactions in the background, which may move many rows."""
+LONGEST_SILENCE_SECONDS = 3
+"""After so many seconds the server ends the transaction of a process that was frozen in the middle of it."""
+
+_CHANNEL = "humanuser"
+_DEFAULTS = {"application_name": "humanuser", "target_session_attrs": "read-write", "tcp_user_timeout": 5000}
+_MIGRATION_LOCK = 0x68756D616E  # "human"
+
+
+class PostgreSQLDatabase:
+    """A PostgreSQL database that several threads and processes use at once.
+
+    What is written is on disk when ``write`` ends, and on the synchronous standby if there is one. It works through
+    a pooler in transaction mode: nothing is prepared, nothing is set for longer than a transaction, and
+    where notifications do not get through, listeners look by themselves every ``POLL_SECONDS``. Readers must read
+    from the primary.
+    """
+
+    types: Mapping[str, str] = {
+        "time": "timestamptz",
+        "number": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    }
+    claiming = "FOR UPDATE SKIP LOCKED"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: timedelta = PATIENCE,
+        patience_for_work: timedelta = PATIENCE_FOR_WORK,
+        connections: int = 32,
+    ) -> None:
+        """*url* may name several hosts; the one that takes writes is chosen. No more than *connections* are open.
+
+        Raises ``ValueError`` if *url* is none. Nothing is connected yet.
+        """
+        try:
+            given: dict[str, Any] = {**_DEFAULTS, **psycopg.conninfo.conninfo_to_dict(url)}  # Any: as in the library
+            self._url = psycopg.conninfo.make_conninfo(**given)
+        except psycopg.Error as error:
+            raise ValueError(str(error)) from None
+        self._patience = patience.total_seconds()
+        self._patience_for_work = patience_for_work.total_seconds()
+        self._idle: deque[_Impatient] = deque()
+        self._free = threading.BoundedSemaphore(connections)
+        self._bell = Bell(self._watch)
+        self._name = secrets.token_hex(8)
+        self._notifier = _Notifier(self)
+        self._closed = False
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read from; each statement sees what is committed when it begins."""
+        with self._connection(self._patience) as connection:
+            yield _Marked(connection)
+
+    glance = read
+
+    @contextlib.contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """A connection for one statement that is a transaction of its own. Raises ``RowsClash``."""
+        with self._connection(self._patience) as connection:
+            yield _Marked(connection)
+        self.rang()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction; stored when the block ends, undone when it raises. Raises ``RowsClash``."""
+        with self._connection(self._patience_for_work) as connection:
+            connection.execute(
+                f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_SILENCE_SECONDS}s';"
+                f"SET LOCAL lock_timeout = '{round(self._patience_for_work)}s'"
+            )
+            try:
+                yield _Marked(connection)
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
+                raise
+            if connection.execute("COMMIT").statusmessage != "COMMIT":
+                raise StoreUnavailable("the transaction was undone, because a statement in it had failed")
+        self.rang()
+
+    def now(self, connection: Connection) -> datetime:
+        """The time of the server."""
+        return time_of_text(connection.execute("SELECT clock_timestamp()").fetchone()[0])
+
+    def migrate(self, component: str, scripts: Sequence[Sequence[str]]) -> None:
+        """Bring the tables of *component* to the newest version; any number of processes may do so at once."""
+        with contextlib.suppress(_NoTable), self.read() as connection:
+            if version_of(connection, component) == len(scripts):
+                return
+        with self.write() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
+            bring_up_to_date(connection, component, scripts, self.types)
+
+    def rang(self) -> None:
+        """Tell the listeners here, and those of other processes, that something was written."""
+        self._bell.ring()
+        self._notifier.wanted()
+
+    def listen(self, event: threading.Event) -> None:
+        """Have *event* set whenever this or another process has written, and now and then if nobody did."""
+        self._bell.add(event)
+
+    def unlisten(self, event: threading.Event) -> None:
+        """End what ``listen`` began."""
+        self._bell.remove(event)
+
+    def close(self) -> None:
+        """Close all connections; one in use closes when that ends. Closing again does nothing."""
+        self._closed = True
+        self._notifier.close()
+        self._bell.close()
+        self._forget_idle()
+
+    def connect(self) -> _Impatient:
+        """A connection of its own, for whoever closes it. Raises ``StoreUnavailable``."""
+        try:
+            connection = _Impatient.connect(self._url, autocommit=True, prepare_threshold=None)
+            # for what waits in the server after its client has gone; a pooler may drop it, or keep it for our next one
+            connection.execute(f"SET lock_timeout = {round(self._patience * 1000)}")
+        except psycopg.Error as error:
+            raise StoreUnavailable(str(error)) from error
+        connection.adapters.register_loader("timestamptz", _AsText)
+        connection.adapters.register_loader("json", _AsText)
+        return connection
+
+    @contextlib.contextmanager
+    def _connection(self, patience: float) -> Iterator[_Impatient]:
+        until = time.monotonic() + patience
+        if not self._free.acquire(timeout=patience):
+            raise StoreUnavailable("all connections are in use")
+        try:
+            connection = self._alive() or self.connect()
+            connection.until = until
+            try:
+                yield connection
+            except psycopg.IntegrityError as error:
+                raise RowsClash(str(error)) from error
+            except psycopg.errors.UndefinedTable as error:
+                raise _NoTable(str(error)) from error
+            except psycopg.Error as error:
+                if isinstance(error, psycopg.errors._WaitTimeout):  # noqa: SLF001 - it has no public name
+                    connection.close()
+                raise StoreUnavailable(str(error)) from error
+            finally:
+                self._put_back(connection)
+        finally:
+            self._free.release()
+
+    def _alive(self) -> _Impatient | None:
+        """A connection that is open already and whose server has not hung up."""
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if not select.select([connection.fileno()], [], [], 0)[0]:
+                    return connection
+                connection.close()
+        return None
+
+    def _put_back(self, connection: _Impatient) -> None:
+        if connection.closed or connection.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            connection.close()
+            return
+        self._idle.append(connection)
+        if self._closed:  # meanwhile
+            self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def notify(self) -> None:
+        """Tell other processes, in a transaction of its own: a notification makes commits wait for each other."""
+        with self._connection(self._patience) as connection:
+            connection.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, self._name))
+
+    def _watch(self, closed: threading.Event) -> None:
+        while not closed.is_set():
+            try:
+                with self.connect() as connection:
+                    connection.execute(f"LISTEN {_CHANNEL}")
+                    while not closed.is_set():
+                        self._bell.ring()  # also at first, for what was written before anybody listened
+                        self._wait_for_others(connection)
+            except (psycopg.Error, StoreUnavailable) as error:
+                log.info("the watch lost its connection, and tries again: %s", error)
+                self._bell.ring()
+                closed.wait(RECONNECT_SECONDS)
+
+    def _wait_for_others(self, connection: _Impatient) -> None:
+        """Until another process wrote, or it is time to look anyway."""
+        until = time.monotonic() + POLL_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            connection.until = time.monotonic() + left + self._patience
+            for one in connection.notifies(timeout=left, stop_after=1):
+                if one.payload != self._name:
+                    return
+
+
+class _NoTable(StoreUnavailable):
+    """Nobody has made the tables yet."""
+
+
+class _Impatient(psycopg.Connection[Any]):  # Any: rows of whatever was asked for
+    """A connection that waits for an answer until a given time, and not longer."""
+
+    until: float | None = None
+
+    @classmethod
+    def _connect_gen(cls, *args: Any, **kwargs: Any) -> Any:  # Any: as in the library, whose shortest wait is 2 s
+        until = time.monotonic() + CONNECT_SECONDS
+        steps = super()._connect_gen(*args, **kwargs)
+        try:
+            wanted = next(steps)
+            while True:
+                ready = yield wanted
+                if time.monotonic() > until:
+                    raise psycopg.errors.ConnectionTimeout("the server does not answer")
+                wanted = steps.send(ready)
+        except StopIteration as done:
+            return done.value
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # Any: as in the library
+        left = None if self.until is None else max(self.until - time.monotonic(), 0.0)
+        return super().wait(gen, interval, left if timeout is None else timeout)
+
+
+class _Marked:
+    """A connection to which ``?`` stands for a value."""
+
+    def __init__(self, connection: _Impatient) -> None:
+        self._connection = connection
+
+    def execute(self, query: str, parameters: Sequence[Any] = (), /) -> Rows:  # Any: what a column can hold
+        return self._connection.execute(_percent(query), parameters) if parameters else self._plain(query)
+
+    def executemany(self, query: str, parameters: Sequence[Sequence[Any]], /) -> object:  # as above
+        if parameters:
+            self._connection.cursor().executemany(_percent(query), parameters)
+        return None
+
+    def _plain(self, query: str) -> Rows:
+        return self._connection.execute(cast(Query, query))  # no parameters: nothing in it has to be marked
+
+
+class _AsText(Loader):
+    """A value as the server writes it."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode()
+
+
+class _Notifier:
+    """Tells other processes, a few times a second at most, that this one has written."""
+
+    def __init__(self, database: PostgreSQLDatabase) -> None:
+        self._database = database
+        self._wanted = threading.Event()
+        self._closed = threading.Event()
+        self._start = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def wanted(self) -> None:
+        """Something was written."""
+        self._wanted.set()
+        with self._start:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._run, name="humanuser-notify", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Tell what is left to tell, and end."""
+        self._closed.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            with contextlib.suppress(StoreUnavailable):  # they look by themselves, too
+                self._database.notify()
+            if self._closed.wait(NOTIFY_SECONDS):
+                return
+
+
+@functools.cache
+def _percent(query: str) -> Any:  # Any: the library wants texts that it can see are constant
+    return query.replace("?", "%s")

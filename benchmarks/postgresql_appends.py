@@ -1,0 +1,96 @@
+"""Appends of two events on PostgreSQL, beside the ``eventsourcing`` library's own way on the same server.
+
+The library locks its table, notifies, inserts row by row and commits: here once with a round trip for each statement, and
+once with all of them sent together, which is less than the library needs. Ours is one statement. All are driven by
+``pgbench``, so that no Python is measured, in turns; commits wait for the disk.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from cluster import candidates, cluster
+from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder
+from humanuser_adapters.postgresql import PostgreSQLDatabase
+
+ROUNDS = 3
+SECONDS = 4
+CONNECTIONS = (1, 8, 32)
+DURABLE = ("max_connections=100", "shared_buffers=256MB")
+PAYLOADS = ("""{"phone":"+41791234567"}""", """{"code":{"Crypted":"%s"},"expiry":600000000000}""" % ("a" * 180))
+LIBRARY_TABLE = """
+    CREATE TABLE stored_events (
+        originator_id text NOT NULL, originator_version bigint NOT NULL, topic text, state bytea,
+        notification_id bigserial, PRIMARY KEY (originator_id, originator_version)
+    );
+    CREATE UNIQUE INDEX ON stored_events (notification_id)
+"""
+LIBRARY = f"""
+\\set id random(1, 9000000000000000)
+\\startpipeline
+BEGIN;
+SET LOCAL lock_timeout = '5s';
+LOCK TABLE stored_events IN EXCLUSIVE MODE;
+NOTIFY stored_events;
+INSERT INTO stored_events VALUES ('u' || :id, 1, 'user.human.phone.changed', '{PAYLOADS[0]}') RETURNING notification_id;
+INSERT INTO stored_events VALUES ('u' || :id, 2, 'user.human.phone.code.added', '{PAYLOADS[1]}')
+RETURNING notification_id;
+COMMIT;
+\\endpipeline
+"""
+OURS = f"""
+\\set id random(1, 9000000000000000)
+SELECT humanuser_append(
+    'default', 'user', md5(random()::text), false, now(), 'admin', 'org1', 2, 0, ARRAY['u' || :id, 'u' || :id],
+    ARRAY[1, 2]::bigint[], ARRAY['user.human.phone.changed', 'user.human.phone.code.added'],
+    ARRAY['{PAYLOADS[0]}', '{PAYLOADS[1]}']
+);
+"""
+
+
+def main() -> None:
+    """Print appends a second and the ratio."""
+    folder = next(one for one in candidates() if (one / "pgbench").is_file())
+    with cluster(DURABLE) as url, tempfile.TemporaryDirectory() as place:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(LIBRARY_TABLE)
+        database = PostgreSQLDatabase(url)
+        PostgreSQLEventRecorder(database)
+        database.close()
+        scripts = {}
+        one_by_one = LIBRARY.replace("\\startpipeline", "").replace("\\endpipeline", "")
+        for name, script in (("library", one_by_one), ("together", LIBRARY), ("ours", OURS)):
+            scripts[name] = Path(place) / name
+            scripts[name].write_text(script)
+        print(f"appends of two events a second, median of {ROUNDS} rounds of {SECONDS} s:")
+        print(f"{'connections':>12} {'library':>10} {'together':>10} {'ours':>10}   ours to each")
+        for count in CONNECTIONS:
+            rates: dict[str, list[float]] = {name: [] for name in scripts}
+            for _ in range(ROUNDS):
+                for name, path in scripts.items():
+                    rates[name].append(_rate(folder / "pgbench", url, path, count))
+            figures = " ".join(f"{statistics.median(rates[name]):>10.0f}" for name in scripts)
+            to_each = " ".join(
+                f"{statistics.median(b / a for a, b in zip(rates[name], rates['ours'], strict=True)):>6.1f}"
+                for name in ("library", "together")
+            )
+            print(f"{count:>12} {figures}   {to_each}", flush=True)
+
+
+def _rate(pgbench: Path, url: str, script: Path, connections: int) -> float:
+    options = ["-n", "-M", "prepared", "-c", str(connections), "-j", "2", "-T", str(SECONDS), "-f", str(script)]
+    done = subprocess.run([pgbench, *options, url], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    found = re.search(r"tps = ([0-9.]+)", done.stdout)
+    return float(found[1]) if found else float("nan")
+
+
+if __name__ == "__main__":
+    main()
