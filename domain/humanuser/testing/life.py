@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from humanuser.commands import DECISIONS, By, Commands
-from humanuser.details import Details
-from humanuser.errors import CodeInvalid, CodeUnreadable, DomainError, LimitReached, SequenceConflict, TooMuchContention
+from humanuser.details import Details, PhoneSet
+from humanuser.errors import CodeUnreadable, DomainError, LimitReached, SequenceConflict, TooMuchContention
 from humanuser.events import (
     Event,
     HumanUserAdded,
+    InitialisationCodeAdded,
     PhoneChanged,
     PhoneRemoved,
     PhoneVerificationCodeAdded,
@@ -26,15 +27,30 @@ from humanuser.events import (
     PhoneVerified,
     Recorded,
     UnknownEvent,
+    UserDeactivated,
+    UserInitialised,
     UserLocked,
+    UserReactivated,
     UserRemoved,
     UserUnlocked,
 )
-from humanuser.human_user import HumanUser
+from humanuser.human_user import HumanUser, PendingCode, UserState
 from humanuser.policy import CodeLimit, Policy
 from humanuser.ports import CodeVault, EventStore
 from humanuser.testing.histories import AT
-from humanuser.testing.life_model import DRAWN, NO_NUMBERS, NUMBERS, Key, Line, Model, ModelUser, Request, Verdict
+from humanuser.testing.life_model import (
+    DRAWN,
+    NO_NUMBERS,
+    NUMBERS,
+    Done,
+    Forbidden,
+    Key,
+    Line,
+    Model,
+    ModelUser,
+    Request,
+    Verdict,
+)
 from humanuser.verification_code import CodeFormat, CodeOwner, SealedCode, VerificationCode
 
 SHORT_TEMPERED = Policy(
@@ -48,10 +64,28 @@ ADA, BOB, ADA_ELSEWHERE = ("default", "ada"), ("default", "bob"), ("other", "ada
 SPANS = [timedelta(seconds=s) for s in (1, 30, 59.999999, 60, 240, 599.999999, 600, 3600, 86400, -1, -60, -600, -86400)]
 PAGE = 20
 
+SET = ["change", "set verified", "set by v2", "set verified by v2"]
+RENEW = ["ask for a code", "resend by v2"]
+VERIFY = ["verify", "verify by v2"]
+REMOVE = ["remove", "remove by v2"]
+
+SOMETHING_ELSE: list[Event] = [
+    UnknownEvent("user.human.profile.changed", b"{}"),
+    InitialisationCodeAdded(),
+    UserInitialised(),
+    UserLocked(),
+    UserUnlocked(),
+    UserDeactivated(),
+    UserReactivated(),
+]
+
+Answer = Details | PhoneSet | DomainError
+
 keys = st.sampled_from([ADA, ADA, ADA, BOB, ADA_ELSEWHERE])
 phones = st.sampled_from([*NUMBERS, *NUMBERS, *NUMBERS, *NO_NUMBERS])
 organizations = st.sampled_from(["org1", "org1", "org1", "org1", "", "", "org2"])
 command_ids = st.sampled_from([None, None, None, None, None, "command1", "command2", "command3"])
+permissions = st.sampled_from([True, True, False])
 
 
 class TransparentVault:
@@ -119,29 +153,53 @@ class PhoneLife(RuleBasedStateMachine):
         by = By(key[1] if by_user else "admin", organization, command_id)
         self.give(Request(command=command, key=key, by=by, phone=phone))
 
-    @rule(key=keys)
-    def verify_with_the_right_code(self, key: Key) -> None:
-        self.give(Request(command="verify", key=key, by=By(key[1]), code=self._right_code(key)))
+    @rule(
+        key=keys, phone=phones, command=st.sampled_from(["set by v2", "set verified by v2", "resend by v2"]),
+        by_user=st.booleans(), return_code=st.booleans(), permitted=permissions, organization=organizations,
+        command_id=command_ids,
+    )  # fmt: skip
+    def change_or_renew_by_v2(
+        self,
+        key: Key,
+        phone: str,
+        command: str,
+        by_user: bool,
+        return_code: bool,
+        permitted: bool,
+        organization: str,
+        command_id: str | None,
+    ) -> None:
+        by = By(key[1] if by_user else "admin", organization, command_id)
+        self.give(Request(command=command, key=key, by=by, phone=phone, return_code=return_code, permitted=permitted))
 
-    @rule(key=keys, data=st.data(), organization=organizations, command_id=command_ids)
+    @rule(key=keys, command=st.sampled_from(VERIFY))
+    def verify_with_the_right_code(self, key: Key, command: str) -> None:
+        self.give(Request(command=command, key=key, by=By(key[1]), code=self._right_code(key)))
+
+    @rule(key=keys, command=st.sampled_from(VERIFY), data=st.data(), organization=organizations, command_id=command_ids)
     def verify_with_another_code(
-        self, key: Key, data: st.DataObject, organization: str, command_id: str | None
+        self, key: Key, command: str, data: st.DataObject, organization: str, command_id: str | None
     ) -> None:
         right = self._right_code(key)
         wrong = ["", "000000", "0", right + "0", right[:-1], f" {right}", f"{right}\n", "\ud800", "٣" * 6, right]
         code = data.draw(st.sampled_from([*wrong, *self.drawn[-5:]]))  # an older one, or another user's
-        self.give(Request(command="verify", key=key, by=By(key[1], organization, command_id), code=code))
+        self.give(Request(command=command, key=key, by=By(key[1], organization, command_id), code=code))
 
     @rule(key=keys, by_user=st.booleans(), organization=organizations, command_id=command_ids)
     def ask_for_a_code(self, key: Key, by_user: bool, organization: str, command_id: str | None) -> None:
         by = By(key[1] if by_user else "admin", organization, command_id)
         self.give(Request(command="ask for a code", key=key, by=by))
 
-    @rule(key=keys, factor=st.sampled_from([-1, 1]), microseconds=st.sampled_from([-1, 0]))
-    def verify_at_the_end_of_the_codes_life(self, key: Key, factor: int, microseconds: int) -> None:
+    @rule(
+        key=keys,
+        command=st.sampled_from(VERIFY),
+        factor=st.sampled_from([-1, 1]),
+        microseconds=st.sampled_from([-1, 0]),
+    )
+    def verify_at_the_end_of_the_codes_life(self, key: Key, command: str, factor: int, microseconds: int) -> None:
         self._have_a_code(key)
         self.now += factor * (self.policy.code_lifetime + timedelta(microseconds=microseconds))
-        self.verify_with_the_right_code(key)
+        self.verify_with_the_right_code(key, command)
 
     @rule(key=keys, data=st.data())
     def a_command_id_comes_again_with_something_else(self, key: Key, data: st.DataObject) -> None:
@@ -149,18 +207,22 @@ class PhoneLife(RuleBasedStateMachine):
         command_id = data.draw(st.sampled_from(sorted({used for _, used in self.model.commands}) or ["command1"]))
         self.give(replace(request, by=replace(request.by, command_id=command_id)))
 
-    @rule(key=keys, count=st.integers(1, 4))
-    def guess_several_times(self, key: Key, count: int) -> None:
+    @rule(key=keys, commands=st.lists(st.sampled_from(VERIFY), min_size=1, max_size=4))
+    def guess_several_times(self, key: Key, commands: list[str]) -> None:
         self._have_a_code(key)
-        for number in range(count):
-            self.give(Request(command="verify", key=key, by=By(key[1]), code=f"guess{number}"))
+        for number, command in enumerate(commands):
+            self.give(Request(command=command, key=key, by=By(key[1]), code=f"guess{number}"))
 
-    @rule(key=keys, pauses=st.lists(st.sampled_from([-60, 59, 60, 60, 61, 200, -700]), min_size=1, max_size=6))
-    def ask_for_several_codes(self, key: Key, pauses: list[int]) -> None:
+    @rule(
+        key=keys,
+        command=st.sampled_from(RENEW),
+        pauses=st.lists(st.sampled_from([-60, 59, 60, 60, 61, 200, -700]), min_size=1, max_size=6),
+    )
+    def ask_for_several_codes(self, key: Key, command: str, pauses: list[int]) -> None:
         self._have_a_code(key)
         for seconds in pauses:
             self.now += timedelta(seconds=seconds)
-            self.give(Request(command="ask for a code", key=key, by=By(key[1])))
+            self.give(Request(command=command, key=key, by=By(key[1])))
 
     @rule(key=keys, of_pending_code=st.booleans(), organization=organizations, command_id=command_ids)
     def record_sent(self, key: Key, of_pending_code: bool, organization: str, command_id: str | None) -> None:
@@ -169,10 +231,15 @@ class PhoneLife(RuleBasedStateMachine):
         by = By("NOTIFICATION", organization, command_id)
         self.give(Request(command="record sent", key=key, by=by, code_sequence=sequence))
 
-    @rule(key=keys, by_user=st.booleans(), organization=organizations, command_id=command_ids)
-    def remove(self, key: Key, by_user: bool, organization: str, command_id: str | None) -> None:
+    @rule(
+        key=keys, command=st.sampled_from(REMOVE), by_user=st.booleans(), permitted=permissions,
+        organization=organizations, command_id=command_ids,
+    )  # fmt: skip
+    def remove(
+        self, key: Key, command: str, by_user: bool, permitted: bool, organization: str, command_id: str | None
+    ) -> None:
         by = By(key[1] if by_user else "admin", organization, command_id)
-        self.give(Request(command="remove", key=key, by=by))
+        self.give(Request(command=command, key=key, by=by, permitted=permitted))
 
     @rule(span=st.sampled_from(SPANS))
     def time_passes_or_jumps_back(self, span: timedelta) -> None:
@@ -183,10 +250,11 @@ class PhoneLife(RuleBasedStateMachine):
         assert self.last_request is not None
         self.give(self.last_request)
 
-    @rule(key=keys, command=st.sampled_from(["change", "set verified", "verify", "ask for a code", "remove"]))
-    def a_request_comes_twice_at_once(self, key: Key, command: str) -> None:
+    @rule(key=keys, command=st.sampled_from([*SET, *VERIFY, *RENEW, *REMOVE]), return_code=st.booleans())
+    def a_request_comes_twice_at_once(self, key: Key, command: str, return_code: bool) -> None:
         by = By(key[1], command_id=f"twice{sum(map(len, self.histories.values()))}")
-        request = Request(command=command, key=key, by=by, phone="+12015550123", code=self._right_code(key))
+        code = self._right_code(key)
+        request = Request(command=command, key=key, by=by, phone="+12015550123", code=code, return_code=return_code)
         self.give(request, meanwhile=request)
 
     @rule(data=st.data(), key=keys)
@@ -215,10 +283,7 @@ class PhoneLife(RuleBasedStateMachine):
         assert type(answer) is TooMuchContention
         assert len(between) == DECISIONS
 
-    @rule(
-        key=keys,
-        event=st.sampled_from([UnknownEvent("user.human.profile.changed", b"{}"), UserLocked(), UserUnlocked()]),
-    )
+    @rule(key=keys, event=st.sampled_from(SOMETHING_ELSE))
     def something_else_happens(self, key: Key, event: Event) -> None:
         self._happens(key, event)
 
@@ -228,7 +293,7 @@ class PhoneLife(RuleBasedStateMachine):
             self._happens(key, UserRemoved())
 
     @rule(
-        command=st.sampled_from(["add", "change", "set verified", "verify", "ask for a code", "remove"]),
+        command=st.sampled_from(["add", *SET, *VERIFY, *RENEW, *REMOVE]),
         user_id=st.sampled_from(["", "a\nb", "x" * 201, "ada", "ada"]),
         phone=phones,
         command_id=st.sampled_from([None, "", "command\n", "x" * 201]),
@@ -254,7 +319,8 @@ class PhoneLife(RuleBasedStateMachine):
     @invariant()
     def the_log_has_every_event_once_in_order(self) -> None:
         log: list[Recorded] = []
-        while page := self.store.read_all(after=log[-1].position if log else 0, limit=PAGE):
+        while page := self.store.read_all(after=(head := log[-1].position if log else 0), limit=PAGE):
+            assert page[-1].position > head
             log += page
         positions = [recorded.position for recorded in log]
         assert positions == sorted(set(positions))
@@ -269,7 +335,7 @@ class PhoneLife(RuleBasedStateMachine):
 
     # How a request is given and its answer judged.
 
-    def give(self, request: Request, *, meanwhile: Request | None = None) -> Details | DomainError:
+    def give(self, request: Request, *, meanwhile: Request | None = None) -> Answer:
         """Give *request*, and hold what comes of it to the model. *meanwhile* is given behind its back."""
         store: EventStore = self.store
         if meanwhile is not None:
@@ -291,10 +357,17 @@ class PhoneLife(RuleBasedStateMachine):
             store or self.store, self.vault, lambda: self.now, self._draw, policy=self.policy, instance_id=instance_id
         )
 
-    def _answer(self, request: Request, store: EventStore) -> Details | DomainError:
-        (instance_id, user_id), by = request.key, request.by
-        commands = self.commands(instance_id, store)
-        ask: dict[str, Callable[[], Details]] = {
+    def _answer(self, request: Request, store: EventStore) -> Answer:
+        commands = self.commands(request.key[0], store)
+        ask = {**self._by_v1(commands, request), **self._by_v2(commands, request)}
+        try:
+            return ask[request.command]()
+        except DomainError as refusal:
+            return refusal
+
+    def _by_v1(self, commands: Commands, request: Request) -> dict[str, Callable[[], Details]]:
+        user_id, by = request.key[1], request.by
+        return {
             "add": lambda: commands.add_human_user(
                 user_id, HumanUserAdded(user_name=user_id or "nobody"), phone=request.phone, verified=request.verified,
                 by=by,
@@ -308,34 +381,53 @@ class PhoneLife(RuleBasedStateMachine):
             ),
             "remove": lambda: commands.remove_phone(user_id, by=by),
         }  # fmt: skip
-        try:
-            return ask[request.command]()
-        except DomainError as refusal:
-            return refusal
 
-    def _judge(self, request: Request, verdict: Verdict, answer: Details | DomainError) -> None:
+    def _by_v2(self, commands: Commands, request: Request) -> dict[str, Callable[[], Details | PhoneSet]]:
+        user_id, by, return_code = request.key[1], request.by, request.return_code
+
+        def permit(organization: str) -> None:
+            assert organization == self.model.users[request.key].owner
+            if not request.permitted:
+                raise Forbidden
+
+        return {
+            "set by v2": lambda: commands.set_phone(
+                user_id, request.phone, return_code=return_code, by=by, permit=permit
+            ),
+            "set verified by v2": lambda: commands.set_phone(
+                user_id, request.phone, verified=True, return_code=return_code, by=by, permit=permit
+            ),
+            "resend by v2": lambda: commands.resend_phone_code(user_id, return_code=return_code, by=by, permit=permit),
+            "verify by v2": lambda: commands.verify_user_phone(user_id, request.code, by=by),
+            "remove by v2": lambda: commands.remove_user_phone(user_id, by=by, permit=permit),
+        }
+
+    def _judge(self, request: Request, verdict: Verdict, answer: Answer) -> None:
         new = self._newly_stored(request.key)
-        assert [self._line(recorded) for recorded in new] == [
-            (what, self.drawn[-1] if which is DRAWN else which) for what, which in verdict.story
-        ]
+        story = tuple((what, self.drawn[-1] if which is DRAWN else which) for what, which in verdict.story)
+        assert tuple(self._line(recorded) for recorded in new) == story
+        told = type(answer) if isinstance(answer, DomainError) else answer
         if verdict.refusal is not None:
-            assert type(answer) is verdict.refusal
+            assert told is verdict.refusal
         elif verdict.repeated is not None:
-            assert answer == verdict.repeated
-        elif verdict.story == (("failed", ""),):
-            assert type(answer) is CodeInvalid
+            assert told == verdict.repeated.answer_to(request)
         else:
-            user = self.model.users[request.key]
-            assert answer == Details(
-                sequence=user.sequence + len(new),
-                creation_date=user.created_at or self.now,
-                change_date=self.now,
-                resource_owner=user.owner or request.by.organization,
-            )
-        if new:
-            self._remember(request, new, answer)
+            done = self._done(request, story)
+            assert told == done.answer_to(request)
+            self._remember(request, new, done)
 
-    def _judge_wait(self, request: Request, refusal: Details | DomainError) -> None:
+    def _done(self, request: Request, story: tuple[Line, ...]) -> Done:
+        """What *request* has come to if *story* is stored for it now."""
+        user = self.model.users[request.key]
+        details = Details(
+            sequence=user.sequence + len(story),
+            creation_date=user.created_at or self.now,
+            change_date=self.now,
+            resource_owner=user.owner or request.by.organization,
+        )
+        return Done(request.key[1], details, story)
+
+    def _judge_wait(self, request: Request, refusal: Answer) -> None:
         """Who waits as long as told is not refused for the same reason, and who waits less is."""
         asked_at = self.model.users[request.key].asked_at if request.key in self.model.users else []
         clock_went_on = asked_at == sorted(asked_at) and (not asked_at or asked_at[-1] <= self.now)
@@ -346,24 +438,15 @@ class PhoneLife(RuleBasedStateMachine):
                 assert self.model.verdict(request, then).refusal is not type(refusal)
                 assert self.model.verdict(request, then - timedelta.resolution).refusal is type(refusal)
 
-    def _remember(self, request: Request, new: Sequence[Recorded], answer: Details | DomainError) -> None:
-        instance_id, user_id = request.key
-        owner = self.model.users[request.key].owner or request.by.organization
+    def _remember(self, request: Request, new: Sequence[Recorded], done: Done) -> None:
         for recorded in new:
             assert recorded.created_at == self.now
-            assert (recorded.creator, recorded.resource_owner) == (request.by.creator, owner)
+            assert (recorded.creator, recorded.resource_owner) == (request.by.creator, done.details.resource_owner)
             self._take_in(request.key, recorded)
         if request.by.command_id is not None:
-            self.stored_commands[instance_id, request.by.command_id] = list(new)
-            user = self.model.users[request.key]
-            details = Details(
-                sequence=user.sequence,
-                creation_date=user.created_at or self.now,
-                change_date=self.now,
-                resource_owner=user.owner,
-            )
-            failed = isinstance(answer, CodeInvalid)
-            self.model.commands[instance_id, request.by.command_id] = (user_id, details, failed)
+            command = request.key[0], request.by.command_id
+            self.stored_commands[command] = list(new)
+            self.model.commands[command] = done
 
     def _newly_stored(self, key: Key) -> list[Recorded]:
         known = self.histories.get(key, [])
@@ -385,16 +468,17 @@ class PhoneLife(RuleBasedStateMachine):
         )
         history.append(recorded)
 
-    def _line(self, recorded: Recorded) -> Line:  # noqa: PLR0911 - one case an event
+    def _line(self, recorded: Recorded) -> Line:  # noqa: C901, PLR0911 - one case an event
         """What the model is told of *recorded*."""
         match recorded.event:
             case HumanUserAdded(phone=phone):
                 return ("added", phone.e164 if phone else "")
             case PhoneChanged(phone=phone):
                 return ("changed", phone.e164)
-            case PhoneVerificationCodeAdded(code=sealed, lifetime=lifetime) if sealed is not None:
-                assert lifetime == self.policy.code_lifetime
-                return ("code", self.vault.open(sealed, CodeOwner(recorded.instance_id, recorded.user_id)).characters)
+            case PhoneVerificationCodeAdded(code=SealedCode() as sealed) as added:
+                assert added.lifetime == self.policy.code_lifetime
+                code = self.vault.open(sealed, CodeOwner(recorded.instance_id, recorded.user_id))
+                return ("returned code" if added.code_returned else "code", code.characters)
             case PhoneVerified():
                 return ("verified", "")
             case PhoneVerificationFailed():
@@ -403,6 +487,10 @@ class PhoneLife(RuleBasedStateMachine):
                 return ("sent", "")
             case PhoneRemoved():
                 return ("removed", "")
+            case InitialisationCodeAdded():
+                return ("initial", "")
+            case UserInitialised() | UserLocked() | UserUnlocked() | UserDeactivated() | UserReactivated():
+                return ("not initial", "")
             case UserRemoved():
                 return ("user removed", "")
             case event:
@@ -447,12 +535,14 @@ class PhoneLife(RuleBasedStateMachine):
     def _requests(self, key: Key) -> st.SearchStrategy[Request]:
         return st.builds(
             Request,
-            command=st.sampled_from(["change", "set verified", "verify", "ask for a code", "record sent", "remove"]),
+            command=st.sampled_from([*SET, *VERIFY, *RENEW, "record sent", *REMOVE]),
             key=st.just(key),
             by=st.builds(By, st.sampled_from([key[1], "admin"]), organizations, command_ids),
             phone=st.sampled_from(list(NUMBERS)),
             code=st.sampled_from([self._right_code(key), "000000"]),
             code_sequence=st.just(self.model.users[key].sequence),
+            return_code=st.booleans(),
+            permitted=permissions,
         )
 
 
@@ -473,9 +563,10 @@ class _Interleaved:
 
 def _facts(user: HumanUser) -> dict[str, object]:
     """A replayed user as ``ModelUser.facts`` tells one."""
-    code = user.pending_code
+    pending = user.pending_code
     return {
         "exists": user.exists,
+        "initial": user.state is UserState.INITIAL,
         "sequence": user.sequence,
         "owner": user.resource_owner,
         "created at": user.created_at,
@@ -484,5 +575,10 @@ def _facts(user: HumanUser) -> dict[str, object]:
         "last verified": user.last_verified_phone and user.last_verified_phone.e164,
         "failures in a row": user.failures_in_a_row,
         "codes asked at": user.codes_asked_at,
-        "code": code and (code.sequence, code.phone and code.phone.e164, code.added_at, code.failures, code.sent),
+        "code": pending and _code_facts(pending),
     }
+
+
+def _code_facts(pending: PendingCode) -> tuple[object, ...]:
+    number = pending.phone and pending.phone.e164
+    return pending.sequence, number, pending.added_at, pending.failures, pending.sent, pending.added.code_returned

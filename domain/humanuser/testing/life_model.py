@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 
 from humanuser.clean_text import is_clean_text
 from humanuser.commands import By
-from humanuser.details import Details
+from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
     CodeAskedTooSoon,
     CodeEmpty,
     CodeInvalid,
     CodeNotFound,
+    CodeNotPending,
     CodeSuperseded,
     CodeUsedUp,
     CommandIdReused,
@@ -33,10 +34,17 @@ from humanuser.errors import (
     UserAlreadyExists,
     UserIdMissing,
     UserNotFound,
+    UserNotInitialised,
 )
 from humanuser.policy import Policy
+from humanuser.verification_code import VerificationCode
 
 Refusal = type[DomainError]
+
+
+class Forbidden(DomainError):
+    """The caller may not do this to the user"""
+
 
 NUMBERS = {
     "+41791234567": "+41791234567",
@@ -74,6 +82,27 @@ REFUSALS: dict[str, tuple[Refusal, ...]] = {
     ),
     "record sent": (UserNotFound, PhoneNotFound, CodeSuperseded),
     "remove": (UserNotFound, PhoneNotFound),
+    "set by v2": (
+        UserNotFound,
+        UserNotInitialised,
+        Forbidden,
+        *NO_NUMBERS.values(),
+        PhoneNotChanged,
+        TooManyFailures,
+        TooManyCodes,
+    ),
+    "set verified by v2": (UserNotFound, UserNotInitialised, Forbidden, *NO_NUMBERS.values(), PhoneNotChanged),
+    "resend by v2": (
+        UserNotFound,
+        UserNotInitialised,
+        Forbidden,
+        CodeNotPending,
+        TooManyFailures,
+        CodeAskedTooSoon,
+        TooManyCodes,
+    ),
+    "verify by v2": (UserNotFound, UserNotInitialised, CodeEmpty, CodeNotFound, TooManyFailures, CodeUsedUp),
+    "remove by v2": (UserNotFound, UserNotInitialised, Forbidden, PhoneNotFound),
 }
 """What each command may be refused for, in the order in which it is."""
 
@@ -98,14 +127,48 @@ class Request:
     verified: bool = False
     code: str = field(default="", repr=False)
     code_sequence: int = 0
+    return_code: bool = False
+    permitted: bool = True
+    """Whether the caller is given the permission that ``needs_permission``."""
+
+    @property
+    def needs_permission(self) -> bool:
+        """Whether more is asked for, by API v2, than what users may do to themselves."""
+        match self.command:
+            case "set verified by v2":
+                return True
+            case "set by v2" | "resend by v2":
+                return self.by.creator != self.key[1] or self.return_code
+            case _:
+                return self.by.creator != self.key[1]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a request came to."""
+
+    user_id: str
+    details: Details
+    story: tuple[Line, ...] = field(repr=False)
+
+    def answer_to(self, request: Request) -> Refusal | Details | PhoneSet:
+        """What *request* is told, be it the one that did this or one that comes again with its command id."""
+        what, characters = self.story[-1]
+        match request.command:
+            case "verify" | "verify by v2" if what == "failed":
+                return CodeInvalid
+            case "set by v2" | "set verified by v2" | "resend by v2":
+                return PhoneSet(self.details, VerificationCode(characters) if what == "returned code" else None)
+            case _:
+                return self.details
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a request must come to: a refusal, an earlier answer once more, or a story to be stored."""
+    """What a request must come to: a refusal, what was done before, or a story to be stored."""
 
     refusal: Refusal | None = None
-    repeated: Details | None = None
+    repeated: Done | None = None
     story: tuple[Line, ...] = ()
 
 
@@ -119,6 +182,7 @@ class Code:
     added_at: datetime
     failures: int = 0
     sent: bool = False
+    returned: bool = False
 
 
 @dataclass
@@ -126,6 +190,8 @@ class ModelUser:
     """All that a test needs to remember of one user."""
 
     there: bool = False
+    initial: bool = False
+    """The account is yet to be taken up."""
     sequence: int = 0
     owner: str = ""
     created_at: datetime | None = None
@@ -141,6 +207,7 @@ class ModelUser:
         code = self.code
         return {
             "exists": self.there,
+            "initial": self.initial,
             "sequence": self.sequence,
             "owner": self.owner,
             "created at": self.created_at,
@@ -149,27 +216,32 @@ class ModelUser:
             "last verified": self.last_verified,
             "failures in a row": self.failures,
             "codes asked at": tuple(self.asked_at),
-            "code": code and (code.sequence, code.number, code.added_at, code.failures, code.sent),
+            "code": code and (code.sequence, code.number, code.added_at, code.failures, code.sent, code.returned),
         }
 
     def story(self, request: Request, now: datetime, policy: Policy) -> tuple[Line, ...]:  # noqa: PLR0911 - one case a command
         """What happens if nothing speaks against *request*."""
         number = NUMBERS.get(request.phone)
         changed: tuple[Line, ...] = (("changed", str(number)),) if number != self.number else ()
+        code_by_v2 = ("returned code" if request.return_code else "code", DRAWN)
         match request.command:
             case "add":
                 proof = ("verified", "") if request.verified else ("code", DRAWN)
                 return (("added", number), proof) if number else (("added", ""),)
             case "change":
                 return (*changed, ("code", DRAWN))
-            case "set verified":
+            case "set by v2":
+                return (*changed, code_by_v2)
+            case "set verified" | "set verified by v2":
                 return (*changed, ("verified", ""))
-            case "verify":
+            case "verify" | "verify by v2":
                 assert self.code is not None
                 proven = request.code == self.code.characters and abs(now - self.code.added_at) < policy.code_lifetime
                 return (("verified", ""),) if proven else (("failed", ""),)
             case "ask for a code":
                 return (("code", DRAWN),)
+            case "resend by v2":
+                return (code_by_v2,)
             case "record sent":
                 return (("sent", ""),)
             case _:
@@ -179,13 +251,19 @@ class ModelUser:
         """Whether *refusal* holds for *request*."""
         organization = request.by.organization
         number = NUMBERS.get(request.phone)
+        if refusal in NO_NUMBERS.values():
+            return NO_NUMBERS.get(request.phone) is refusal
         return {
             UserAlreadyExists: lambda: self.sequence > 0,
             UserNotFound: lambda: not self.there or organization not in ("", self.owner),
+            UserNotInitialised: lambda: self.initial,
+            Forbidden: lambda: request.needs_permission and not request.permitted,
             PhoneNotFound: lambda: self.number is None,
-            PhoneNotChanged: lambda: number == self.number and (self.verified or request.command == "change"),
+            PhoneNotChanged: lambda: number == self.number and (self.verified or "verified" not in request.command),
             PhoneAlreadyVerified: lambda: self.verified,
+            CodeEmpty: lambda: not request.code,
             CodeNotFound: lambda: self.code is None,
+            CodeNotPending: lambda: self.code is None,
             CodeSuperseded: lambda: self.code is not None and self.code.sequence != request.code_sequence,
             CodeUsedUp: lambda: _reached(self.code.failures if self.code else 0, policy.attempts_per_code),
             TooManyFailures: lambda: _reached(self.failures, policy.failures_in_a_row),
@@ -198,7 +276,7 @@ class ModelUser:
             ),
         }[refusal]()
 
-    def take_in(  # noqa: C901 - one case a line
+    def take_in(  # noqa: C901, PLR0912 - one case a line
         self, line: Line, *, sequence: int, at: datetime, owner: str, by_user: bool
     ) -> None:
         """Let *line* have happened."""
@@ -208,8 +286,8 @@ class ModelUser:
                 self.there, self.owner, self.created_at, self.number = True, owner, at, number or None
             case ("changed", number):
                 self.number, self.verified, self.code = number, False, None
-            case ("code", characters):
-                self.code = Code(characters, sequence, self.number, at)
+            case ("code" | "returned code" as what, characters):
+                self.code = Code(characters, sequence, self.number, at, returned=what == "returned code")
                 self.asked_at.append(at)
             case ("verified", _):
                 self.verified, self.last_verified, self.code, self.failures = True, self.number, None, 0
@@ -224,9 +302,13 @@ class ModelUser:
                 self.number, self.verified, self.last_verified, self.code = None, False, None, None
                 if not by_user:
                     self.failures = 0
+            case ("initial", _):
+                self.initial = True
+            case ("not initial", _):
+                self.initial = False
             case ("user removed", _):
                 self.there, self.number, self.verified, self.last_verified, self.code = False, None, False, None, None
-                self.failures, self.asked_at = 0, []
+                self.initial, self.failures, self.asked_at = False, 0, []
             case _:
                 pass  # it counts in the sequence
 
@@ -237,8 +319,8 @@ class Model:
 
     policy: Policy
     users: dict[Key, ModelUser]
-    commands: dict[Key, tuple[str, Details, bool]] = field(default_factory=dict)
-    """By instance and command id: whom it was for, how far it brought them, and whether that was a failed code."""
+    commands: dict[Key, Done] = field(default_factory=dict)
+    """By instance and command id."""
 
     def verdict(self, request: Request, now: datetime) -> Verdict:
         """What *request* must come to if it is given now."""
@@ -246,11 +328,10 @@ class Model:
             return Verdict(refusal)
         instance_id, user_id = request.key
         if earlier := self.commands.get((instance_id, request.by.command_id or "")):
-            whose, answer, failed = earlier
-            if whose != user_id:
+            if earlier.user_id != user_id:
                 return Verdict(CommandIdReused)
-            if request.by.organization in ("", answer.resource_owner):
-                return Verdict(CodeInvalid) if failed and request.command == "verify" else Verdict(repeated=answer)
+            if request.by.organization in ("", earlier.details.resource_owner):
+                return Verdict(repeated=earlier)
         user = self.users[request.key]
         for refusal in REFUSALS[request.command]:
             if user.speaks_against(refusal, request, now, self.policy):
