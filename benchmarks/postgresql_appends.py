@@ -1,7 +1,7 @@
 """Appends of two events on PostgreSQL, beside the ``eventsourcing`` library's own way on the same server.
 
-The library locks its table, notifies, inserts row by row and commits: here once with a round trip for each statement, and
-once with all of them sent together, which is less than the library needs. Ours is one statement. All are driven by
+The library locks its table, notifies, inserts row by row and commits: here once with a round trip for each statement,
+and once with all of them sent together, which is less than the library needs. Ours is one statement. All are driven by
 ``pgbench``, so that no Python is measured, in turns; commits wait for the disk.
 """
 
