@@ -86,6 +86,8 @@ class Sms:
     text: str = field(repr=False)
     expires_at: datetime | None
     """When the text is worth nothing any more."""
+    code: VerificationCode | None = field(default=None, repr=False)
+    """The code in the text, for a provider that is told both."""
 
 
 @dataclass(frozen=True, slots=True)

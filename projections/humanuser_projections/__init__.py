@@ -1,14 +1,17 @@
 """What follows from the events of human users: read models and reactions."""
 
+from humanuser_projections.message_texts import MessageTexts, preferred_language
 from humanuser_projections.phone_notifications import PhoneNotification, PhoneNotifier, phone_notification
 from humanuser_projections.user_details import user_details
 from humanuser_projections.user_phone import UserPhone, user_phone
 
 __all__ = [
+    "MessageTexts",
     "PhoneNotification",
     "PhoneNotifier",
     "UserPhone",
     "phone_notification",
+    "preferred_language",
     "user_details",
     "user_phone",
 ]

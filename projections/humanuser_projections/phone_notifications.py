@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -27,11 +28,10 @@ from humanuser import (
     SmsOutcome,
     SmsSender,
 )
+from humanuser_projections.message_texts import MessageTexts, preferred_language
 
 CREATOR = "NOTIFICATION"
 """Who causes the events that follow from sending, as in ZITADEL."""
-
-TEXT = "{code} is your code to confirm this phone number. Give it to nobody else."
 
 _MESSAGE_IDS = UUID("9a3d2f6c-5c1b-4a53-9b62-3c1d5e7f8a90")
 
@@ -73,41 +73,53 @@ class PhoneNotifier:
         commands: Commands,
         clock: Clock,
         *,
-        text: str = TEXT,
+        texts: MessageTexts | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
         self._sender = sender
         self._commands = commands
         self._clock = clock
-        self._text = text
+        self._texts = texts or MessageTexts()
 
-    def deliver(self, notification: PhoneNotification, *, interrupted: bool = False) -> SmsOutcome | NotWanted:
+    def deliver(
+        self,
+        notification: PhoneNotification,
+        *,
+        interrupted: bool = False,
+        still_ours: Callable[[], bool] = lambda: True,
+    ) -> SmsOutcome | NotWanted | None:
         """Send the SMS if its code is still wanted, and say what came of it.
 
         *interrupted* says that an earlier delivery broke off at an unknown point; then the provider is asked first.
+        *still_ours* is asked right before anything leaves; None: it was not, and nothing was sent.
         Raises ``StoreUnavailable`` and ``UnreadableEvent``; the delivery then counts as interrupted.
         """
-        user = HumanUser.replay(self._store.load(notification.instance_id, notification.user_id))
-        wanted = user.code_to_send(notification.code_sequence, now=self._clock())
+        history = self._store.load(notification.instance_id, notification.user_id)
+        wanted = HumanUser.replay(history).code_to_send(notification.code_sequence, now=self._clock())
         if isinstance(wanted, NotWanted):
             return wanted
         try:
-            sms = self._sms(notification, wanted)
+            sms = self._sms(notification, wanted, preferred_language(history))
         except CodeUnreadable as error:
             return Misconfigured(str(error))
-        outcome = (self._sender.look_up(sms) if interrupted else None) or self._sender.send(sms)
+        outcome: SmsOutcome | None = self._sender.look_up(sms) if interrupted else None
+        if outcome is None:
+            if not still_ours():
+                return None
+            outcome = self._sender.send(sms)
         if isinstance(outcome, Accepted):
             self._record_sent(notification)
         return outcome
 
-    def _sms(self, notification: PhoneNotification, wanted: CodeToSend) -> Sms:
+    def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
         code = self._vault.open(wanted.code, CodeOwner(notification.instance_id, notification.user_id))
         return Sms(
             message_id=notification.message_id,
             to=wanted.phone,
-            text=self._text.replace("{code}", code.characters),
+            text=self._texts.text(code, language),
             expires_at=wanted.expires_at,
+            code=code,
         )
 
     def _record_sent(self, notification: PhoneNotification) -> None:

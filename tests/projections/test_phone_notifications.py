@@ -35,7 +35,7 @@ from humanuser import (
 from humanuser.testing import AT, history
 from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.vault import AesGcmVault, Keys
-from humanuser_projections import PhoneNotification, PhoneNotifier, phone_notification
+from humanuser_projections import MessageTexts, PhoneNotification, PhoneNotifier, phone_notification
 
 ADMIN = By("admin", organization="org1")
 SEALED = SealedCode(crypto_type=0, algorithm="aes", key_id="key", crypted="c2VhbGVk")
@@ -126,7 +126,8 @@ def test_the_code_goes_to_its_number_and_the_history_says_so(world: World) -> No
     (sms,) = world.sender.sent
     assert outcome == Accepted()
     assert (sms.to, sms.message_id) == (PhoneNumber("+41791234567"), world.notification.message_id)
-    assert "123456" in sms.text
+    assert sms.text == "123456 is your code to confirm this phone number. Give it to nobody else."
+    assert sms.code == VerificationCode("123456")
     assert sms.expires_at == AT + timedelta(minutes=10)
     assert world.events()[-1] == PhoneVerificationCodeSent()
     assert world.store.load("default", "user1")[-1].creator == "NOTIFICATION"
@@ -201,12 +202,27 @@ def test_a_code_whose_key_is_lost_waits_for_an_operator(world: World, clock: Fak
 
 
 def test_the_text_is_the_hosts_and_is_not_rendered_twice(world: World, vault: AesGcmVault, clock: FakeClock) -> None:
-    text = "{code} {0} %s {{code}}"
-    notifier = PhoneNotifier(world.store, vault, world.sender, world.commands, clock, text=text)
+    texts = MessageTexts(templates={"en": "{code} {0} %s {{code}}"})
+    notifier = PhoneNotifier(world.store, vault, world.sender, world.commands, clock, texts=texts)
 
     notifier.deliver(world.notification)
 
     assert world.sender.sent[0].text == "123456 {0} %s {123456}"
+
+
+def test_the_text_is_in_the_language_of_the_user(world: World, vault: AesGcmVault, clock: FakeClock) -> None:
+    texts = MessageTexts(web_otp_domain="example.com")
+    notifier = PhoneNotifier(world.store, vault, world.sender, world.commands, clock, texts=texts)
+    profile = HumanUserAdded(user_name="emil", preferred_language="de-CH")
+    world.commands.add_human_user("user2", profile, phone="+41791234568", by=ADMIN)
+    notification = phone_notification(world.store.load("default", "user2")[-1])
+    assert notification is not None
+
+    notifier.deliver(notification)
+
+    assert world.sender.sent[0].text == (
+        "123456 ist der Code zur Bestätigung dieser Telefonnummer. Bitte niemandem weitergeben.\n@example.com #123456"
+    )
 
 
 def test_a_store_that_is_away_leaves_the_delivery_interrupted(

@@ -5,24 +5,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from humanuser import Accepted, Misconfigured, Retryable, Sms
+from humanuser_adapters.sms.sms_json import sms_json
 
 
 class FileSms:
-    """Appends one line of JSON for each SMS: ``message_id``, ``to``, ``text``, ``expires_at``."""
+    """Appends one line of JSON for each SMS."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def send(self, sms: Sms) -> Accepted | Retryable | Misconfigured:
-        line = json.dumps(
-            {"message_id": sms.message_id, "to": sms.to.e164, "text": sms.text, "expires_at": sms.expires_at},
-            default=datetime.isoformat,
-        )
+        line = sms_json(sms)
         try:
             with os.fdopen(os.open(self._path, _APPEND, 0o600), "a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # one at a time, of whatever thread or process, until it is closed

@@ -1,0 +1,81 @@
+"""The way for an SMS to leave that the settings choose."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import SecretStr
+
+from humanuser import SmsSender
+from humanuser_adapters.application import utc_now
+from humanuser_adapters.send_budget import Scope, SendLimit, SmsBudget
+from humanuser_adapters.settings import PROVIDERS, Settings, SmsChoice
+from humanuser_adapters.sms import CircuitBreaker, ConsoleSms, Endpoint, Failover, FileSms, TwilioSms, WebhookSms
+from humanuser_adapters.vault import Keys
+
+
+def sender_of(settings: Settings) -> SmsSender | None:
+    """None: nothing is sent. Raises ``ValueError`` for what no provider takes, ``OSError`` for no policy."""
+    choices = (settings.sms, settings.sms_fallback)
+    share = sum(choice in PROVIDERS for choice in choices)
+    senders = [sender for choice in choices if (sender := _sender(choice, settings, share))]
+    return Failover(senders) if len(senders) > 1 else next(iter(senders), None)
+
+
+def budget_of(settings: Settings, keys: Keys) -> SmsBudget:
+    """How many SMS may be sent."""
+    limits = (
+        (Scope.NUMBER, settings.sms_per_number_a_day, timedelta(days=1)),
+        (Scope.RANGE, settings.sms_per_range_an_hour, timedelta(hours=1)),
+        (Scope.COUNTRY, settings.sms_per_country_an_hour, timedelta(hours=1)),
+    )
+    return SmsBudget(
+        [SendLimit(scope, count, within) for scope, count, within in limits if count], keys.derived("sms budget")
+    )
+
+
+def _sender(choice: SmsChoice, settings: Settings, share: int) -> SmsSender | None:
+    match choice:
+        case SmsChoice.NONE:
+            return None
+        case SmsChoice.CONSOLE:
+            return ConsoleSms()
+        case SmsChoice.FILE:
+            return FileSms(settings.sms_file)
+        case SmsChoice.TWILIO:
+            return CircuitBreaker(_twilio(settings, share), utc_now)
+        case SmsChoice.WEBHOOK:
+            return CircuitBreaker(_webhook(settings, share), utc_now)
+
+
+def _twilio(settings: Settings, share: int) -> TwilioSms:
+    return TwilioSms(
+        settings.twilio_account_sid or "",
+        _secret(settings.twilio_auth_token),
+        settings.twilio_from or "",
+        utc_now,
+        endpoint=_endpoint(settings.twilio_url, settings, share),
+        status_callback=settings.twilio_status_url or "",
+        redact=settings.twilio_redact,
+        code_lifetime=settings.read_policy().code_lifetime,
+    )
+
+
+def _webhook(settings: Settings, share: int) -> WebhookSms:
+    keys = _secret(settings.webhook_keys).split(",")
+    endpoint = _endpoint(settings.webhook_url or "", settings, share)
+    return WebhookSms(endpoint, keys, utc_now, style=settings.webhook_style)
+
+
+def _endpoint(url: str, settings: Settings, share: int) -> Endpoint:
+    """A place that has a *share*-th of the time for a try."""
+    return Endpoint(
+        url,
+        timeout=timedelta(seconds=settings.sms_timeout_seconds) / share,
+        allow_http=settings.sms_allow_http,
+        allow_private=settings.sms_allow_private,
+    )
+
+
+def _secret(setting: SecretStr | None) -> str:
+    return setting.get_secret_value() if setting else ""
