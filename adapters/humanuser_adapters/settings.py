@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from humanuser import Policy
@@ -17,34 +18,98 @@ class SmsChoice(StrEnum):
     NONE = "none"
     CONSOLE = "console"
     FILE = "file"
+    TWILIO = "twilio"
+    WEBHOOK = "webhook"
+
+
+PROVIDERS = {
+    SmsChoice.TWILIO: ("twilio_account_sid", "twilio_auth_token", "twilio_from"),
+    SmsChoice.WEBHOOK: ("webhook_url", "webhook_keys"),
+}
+"""Those who are called over the network, and what must be set for them."""
 
 
 class Settings(BaseSettings):
     """Everything that can be set. An argument of the command line wins over the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="HUMANUSER_", frozen=True, extra="forbid", validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HUMANUSER_", frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
 
-    database: Path = Field(Path("humanuser.sqlite"), description="The SQLite file; it is made if it is not there.")
+    database: str = Field(
+        "humanuser.sqlite",
+        min_length=1,
+        repr=False,  # a URL may hold a password
+        description="The SQLite file, which is made if it is not there; or `postgresql://…`, the URL of a database.",
+    )
     instance_id: str = Field("default", min_length=1, max_length=200, description="The tenant.")
     policy: str = Field(
         "recommended",
         description="`recommended`, `zitadel`, or a JSON file with the numbers that differ from the first.",
     )
     sms: SmsChoice = Field(
-        SmsChoice.NONE, description="`none`: nothing is sent; `console`: printed; `file`: a line of JSON in `sms_file`."
+        SmsChoice.NONE, description="`none`, `console`, `file` (JSON lines in `sms_file`), `twilio` or `webhook`."
+    )
+    sms_fallback: SmsChoice = Field(
+        SmsChoice.NONE, description="The same, for an SMS that `sms` refuses, or while it does not work."
     )
     sms_file: Path = Field(Path("sms.jsonl"), description="Where `sms=file` writes.")
     sms_workers: int = Field(2, ge=1, le=64, description="How many SMS a process sends at once.")
     sms_lease_seconds: float = Field(20, gt=0, le=3600, description="How long one worker has an SMS for itself.")
+    sms_timeout_seconds: float = Field(
+        8, gt=0, le=1800, description="How long a try may take, of all providers together; less than half of the lease."
+    )
+    sms_allow_private: bool = Field(
+        False, description="Whether a provider's address may be private, such as this machine."
+    )
+    sms_allow_http: bool = Field(False, description="Whether a provider may be called without TLS.")
+    sms_per_number_a_day: int = Field(20, ge=0, description="How many SMS one number may get; 0: any.")
+    sms_per_range_an_hour: int = Field(
+        100, ge=0, description="How many SMS the numbers that differ in their last three digits may get; 0: any."
+    )
+    sms_per_country_an_hour: int = Field(1000, ge=0, description="How many SMS one country may get; 0: any.")
+    twilio_account_sid: str | None = Field(None, description="The account at Twilio, `AC…`.")
+    twilio_auth_token: SecretStr | None = Field(None, description="Its auth token.")
+    twilio_from: str | None = Field(None, description="A number, a name, or the SID `MG…` of a messaging service.")
+    twilio_url: str = Field("https://api.twilio.com", description="Twilio's API, of another region perhaps.")
+    twilio_status_url: str | None = Field(None, description="The URL that Twilio tells what becomes of an SMS.")
+    twilio_redact: bool = Field(
+        True, description="Whether Twilio is to keep neither text nor number; the account needs Message Redaction."
+    )
+    webhook_url: str | None = Field(None, description="Where `sms=webhook` posts.")
+    webhook_keys: SecretStr | None = Field(
+        None, description="Keys that sign, `whsec_` and base64 of 24 to 64 bytes, comma between; each of them signs."
+    )
+    webhook_style: Literal["standard", "zitadel"] = Field(
+        "standard", description="`standard`: Standard Webhooks; `zitadel`: ZITADEL's body and signature, and its keys."
+    )
     code_keys: SecretStr | None = Field(
         None, description="Keys that seal codes, `id:base64` of 32 bytes, comma between; the first one seals."
     )
     code_key_file: Path | None = Field(
-        None, description="A file with the same; made with a new key if it is not there. Default: beside the database."
+        None,
+        description="A file with the same; made with a new key if it is not there. Default: beside the SQLite file.",
     )
     token_file: Path | None = Field(None, description="The TOML file of tokens that `humanuser token add` writes.")
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+
+    @model_validator(mode="after")
+    def _providers_are_set_up(self) -> Self:
+        chosen = [choice for choice in (self.sms, self.sms_fallback) if choice in PROVIDERS]
+        for choice in chosen:
+            if missing := [name for name in PROVIDERS[choice] if not getattr(self, name)]:
+                raise ValueError(f"{choice} needs {', '.join(missing)}")
+        if self.sms_fallback is not SmsChoice.NONE and self.sms in (SmsChoice.NONE, self.sms_fallback):
+            raise ValueError("sms_fallback needs another sms before it")
+        if chosen and self.sms_timeout_seconds >= self.sms_lease_seconds / 2:
+            raise ValueError("sms_timeout_seconds must be less than half of sms_lease_seconds")
+        return self
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file; None: the database is a URL."""
+        return None if "://" in self.database else Path(self.database)
 
     def read_policy(self) -> Policy:
         """The policy that is chosen. Raises ``ValueError`` or ``OSError`` if its file is no policy."""

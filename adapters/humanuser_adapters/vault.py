@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import os
 import secrets
 from collections.abc import Mapping
@@ -33,6 +35,10 @@ class Keys:
         for key_id, key in self.by_id.items():
             if len(key) != KEY_BYTES:
                 raise ValueError(f"key {key_id!r} has {len(key)} bytes, not {KEY_BYTES}")
+
+    def derived(self, purpose: str) -> bytes:
+        """A key of its own for *purpose*, which tells nothing about the current one that it follows from."""
+        return hmac.new(self.by_id[self.current], purpose.encode(), hashlib.sha256).digest()
 
     @classmethod
     def parse(cls, text: str) -> Keys:

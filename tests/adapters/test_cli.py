@@ -93,7 +93,9 @@ COMMANDS = commands(typer.main.get_command(app))
 
 def test_there_are_these_commands() -> None:
     assert sorted(" ".join(path) for path in COMMANDS) == sorted(
-        ["serve", "demo", "history", "rebuild", "outbox", "user add", "token add"]
+        ["serve", "demo", "history", "rebuild", "status", "user add", "token add"]
+        + [f"outbox {verb}" for verb in ("list", "retry", "drop")]
+        + [f"parked {verb}" for verb in ("list", "retry", "skip")]
         + [f"phone {verb}" for verb in ("set", "show", "verify", "resend", "remove")]
     )
 
@@ -106,7 +108,7 @@ def test_every_command_has_help_with_an_example_of_itself(cli: Cli, path: tuple[
     assert f"Example: humanuser {' '.join(path)}" in words(answer.stdout)
 
 
-@pytest.mark.parametrize("path", [(), ("user",), ("phone",), ("token",)], ids=" ".join)
+@pytest.mark.parametrize("path", [(), ("user",), ("phone",), ("token",), ("outbox",), ("parked",)], ids=" ".join)
 def test_a_group_shows_what_it_can_do(cli: Cli, path: tuple[str, ...]) -> None:
     answer = cli(*path, "--help")
 
@@ -250,8 +252,8 @@ def test_numbers_show_up_nowhere_unasked(cli: Cli, monkeypatch: pytest.MonkeyPat
         ("phone", "resend", "ada"),
         ("phone", "set", "nobody", NUMBER),
         ("phone", "set", "ada", f"{NUMBER}x1"),
-        ("outbox",),
-        ("outbox", "--json"),
+        ("outbox", "list"),
+        ("outbox", "list", "--json"),
         ("rebuild",),
     ):
         cli(*arguments)
@@ -268,8 +270,8 @@ def test_codes_show_up_nowhere(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
     for arguments in (
         ("history", "ada", "--reveal"),
         ("history", "ada", "--reveal", "--json"),
-        ("outbox",),
-        ("outbox", "--json"),
+        ("outbox", "list"),
+        ("outbox", "list", "--json"),
         ("phone", "show", "ada", "--reveal"),
         ("rebuild", "--json"),
         ("phone", "verify", "ada", first),
@@ -317,15 +319,15 @@ def test_what_people_chose_is_shown_as_it_is(cli: Cli, text: str) -> None:
     assert added.fields["userId"] == text
     assert f"History of user {text}" in words(cli("history", text).stdout)
     assert f"user_name {text}, first_name {text}," in cli("history", text).stdout
-    assert f" {text} " in cli("outbox").stdout
+    assert f" {text} " in cli("outbox", "list").stdout
     assert text in cli("history", "nobody", "--database", f"{text}.none").stderr
 
 
 def test_the_outbox_lists_what_there_is_to_send(cli: Cli) -> None:
     cli.add("--phone", NUMBER)
 
-    told = cli("outbox", "--json").json
-    table = cli("outbox").stdout
+    told = cli("outbox", "list", "--json").json
+    table = cli("outbox", "list").stdout
 
     assert len(told) == 1
     assert {name: told[0][name] for name in ("userId", "codeSequence", "state", "attempts", "note")} == {
@@ -338,6 +340,74 @@ def test_the_outbox_lists_what_there_is_to_send(cli: Cli) -> None:
     assert "1 SMS" in table
     assert UUID(told[0]["messageId"]).version == 5
     assert told[0]["messageId"] in table
+
+
+def test_an_sms_is_dropped_and_sent_again_by_hand(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+    (sms,) = cli("outbox", "list", "--json").json
+
+    dropped = cli("outbox", "drop", sms["messageId"])
+    states = [cli("outbox", "list", "--json", "--state", state).json for state in ("dropped", "due")]
+    again = cli("outbox", "retry", sms["messageId"], "--json")
+    unknown = cli("outbox", "retry", "nothing")
+
+    assert dropped.fields == {"messageId": sms["messageId"], "state": "dropped"}
+    assert [len(listed) for listed in states] == [1, 0]
+    assert again.json == {"messageId": sms["messageId"], "state": "due"}
+    assert (unknown.code, words(unknown.stderr)) == (1, "error: there is no SMS nothing that waits or was given up")
+
+
+def test_an_event_that_cannot_be_read_is_listed_until_it_can(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+    cli("user", "add", "bob", "--first-name", "Bob", "--last-name", "B", "--id", "bob")
+    with sqlite3.connect(cli.database) as connection:
+        connection.execute("UPDATE humanuser_events SET payload = '{' WHERE position = 2")
+    connection.close()
+    cli("rebuild")
+
+    (listed,) = cli("parked", "list", "--json").json
+    table = cli("parked", "list").stdout
+    stuck = cli("parked", "retry", "users", "--json").json
+    with sqlite3.connect(cli.database) as connection:
+        connection.execute("UPDATE humanuser_events SET payload = '{}' WHERE position = 2")
+    connection.close()
+    mended = cli("parked", "retry", "users")
+
+    assert (listed["subscription"], listed["position"], listed["userId"]) == ("users", 2, "ada")
+    assert "Invalid JSON" in listed["reason"]
+    assert "Invalid JSON" in table
+    assert stuck == {"events": 0, "still": 1}
+    assert mended.fields == {"events": "1", "still": "0"}
+    assert cli("parked", "list", "--json").json == []
+
+
+def test_an_event_that_is_to_come_is_skipped(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+
+    skipped = cli("parked", "skip", "users", "1", "--json")
+    past = cli("parked", "skip", "users", "99")
+    nobody = cli("parked", "skip", "people", "1")
+
+    assert skipped.json == {"subscription": "users", "position": 1}
+    assert (past.code, words(past.stderr)) == (1, "error: users has no event to take in at position 99")
+    assert (nobody.code, words(nobody.stderr)) == (
+        2,
+        "error: there is no subscription people; there are: users, notifications",
+    )
+
+
+def test_the_status_tells_how_far_things_are(cli: Cli) -> None:
+    cli.add("--phone", NUMBER)
+
+    told = cli("status", "--json").json
+    plain = cli("status").stdout
+
+    users, notifications = told["subscriptions"]
+    assert (told["head"], told["sms"]) == (2, {"due": 1})
+    assert (users["name"], users["position"], users["behind"], users["parked"]) == ("users", 0, 2, 0)
+    assert users["oldest"] != ""
+    assert (notifications["name"], notifications["behind"], notifications["oldest"]) == ("notifications", 0, "")
+    assert "SMS: 1 due" in plain
 
 
 def test_a_rebuild_makes_the_read_models_anew(cli: Cli) -> None:
@@ -512,11 +582,16 @@ def test_a_wrong_setting_exits_2(
     assert "errors.pydantic.dev" not in answer.stderr
 
 
-@pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] in ("phone", "history", "rebuild", "outbox")])
+@pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] not in ("serve", "demo", "user", "token")])
 def test_a_database_that_is_not_there_exits_3_and_is_not_made(cli: Cli, command: tuple[str, ...]) -> None:
-    arguments = {"set": ("ada", NUMBER), "verify": ("ada", "123456"), "rebuild": (), "outbox": ()}
+    arguments = {
+        ("phone", "set"): ("ada", NUMBER),
+        ("phone", "verify"): ("ada", "123456"),
+        ("parked", "skip"): ("users", "1"),
+        **dict.fromkeys([("rebuild",), ("status",), ("outbox", "list"), ("parked", "list")], ()),
+    }
 
-    answer = cli(*command, *arguments.get(command[-1], ("ada",)))
+    answer = cli(*command, *arguments.get(command, ("ada",)))
 
     assert (answer.code, answer.stdout) == (3, "")
     assert words(answer.stderr) == "error: there is no database humanuser.sqlite; name one with --database"
@@ -569,7 +644,7 @@ def test_users_of_another_instance_are_not_there(cli: Cli, monkeypatch: pytest.M
 
     assert cli("history", "ada").code == 1
     assert cli("phone", "show", "ada").code == 1
-    assert cli("outbox", "--json").json == []
+    assert cli("outbox", "list", "--json").json == []
 
 
 @pytest.mark.parametrize("payload", ['{"a": "+41791234567"}', "{not JSON", None])

@@ -434,7 +434,7 @@ def test_the_demo_shows_what_the_api_refuses(home: Home) -> None:
 
 
 def test_answers_do_not_wait_for_more_to_send(tmp_path: Path) -> None:
-    with listener_of(Settings(database=tmp_path / "test.sqlite", port=0)) as listener:
+    with listener_of(Settings(database=str(tmp_path / "test.sqlite"), port=0)) as listener:
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

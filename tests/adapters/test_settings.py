@@ -25,13 +25,29 @@ def test_nothing_needs_to_be_set() -> None:
     settings = Settings()
 
     assert settings.model_dump() == {
-        "database": Path("humanuser.sqlite"),
+        "database": "humanuser.sqlite",
         "instance_id": "default",
         "policy": "recommended",
         "sms": SmsChoice.NONE,
+        "sms_fallback": SmsChoice.NONE,
         "sms_file": Path("sms.jsonl"),
         "sms_workers": 2,
         "sms_lease_seconds": 20,
+        "sms_timeout_seconds": 8,
+        "sms_allow_private": False,
+        "sms_allow_http": False,
+        "twilio_account_sid": None,
+        "twilio_auth_token": None,
+        "twilio_from": None,
+        "twilio_url": "https://api.twilio.com",
+        "twilio_status_url": None,
+        "twilio_redact": True,
+        "webhook_url": None,
+        "webhook_keys": None,
+        "webhook_style": "standard",
+        "sms_per_number_a_day": 20,
+        "sms_per_range_an_hour": 100,
+        "sms_per_country_an_hour": 1000,
         "code_keys": None,
         "code_key_file": None,
         "token_file": None,
@@ -43,13 +59,23 @@ def test_nothing_needs_to_be_set() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("database", "other.sqlite", Path("other.sqlite")),
+        ("database", "other.sqlite", "other.sqlite"),
         ("instance_id", "tenant1", "tenant1"),
         ("policy", "zitadel", "zitadel"),
         ("sms", "file", SmsChoice.FILE),
         ("sms_file", "out.jsonl", Path("out.jsonl")),
         ("sms_workers", "64", 64),
         ("sms_lease_seconds", "0.5", 0.5),
+        ("sms_timeout_seconds", "30", 30),
+        ("sms_allow_private", "true", True),
+        ("sms_allow_http", "1", True),
+        ("twilio_account_sid", "AC1", "AC1"),
+        ("twilio_from", "+15005550006", "+15005550006"),
+        ("twilio_url", "https://api.dublin.ie1.twilio.com", "https://api.dublin.ie1.twilio.com"),
+        ("twilio_status_url", "https://example.com/status", "https://example.com/status"),
+        ("twilio_redact", "no", False),
+        ("webhook_url", "https://example.com/sms", "https://example.com/sms"),
+        ("webhook_style", "zitadel", "zitadel"),
         ("code_key_file", "keys", Path("keys")),
         ("token_file", "tokens.toml", Path("tokens.toml")),
         ("host", "::1", "::1"),
@@ -79,6 +105,12 @@ def test_the_environment_sets_and_an_argument_wins(
         ("sms_lease_seconds", "0"),
         ("sms_lease_seconds", "inf"),
         ("sms_lease_seconds", "nan"),
+        ("sms_fallback", "pigeon"),
+        ("sms_timeout_seconds", "0"),
+        ("sms_timeout_seconds", "inf"),
+        ("sms_timeout_seconds", "nan"),
+        ("sms_allow_private", "perhaps"),
+        ("webhook_style", "pigeon"),
         ("instance_id", ""),
         ("instance_id", "x" * 201),
     ],
@@ -92,18 +124,58 @@ def test_a_bad_value_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, nam
     assert [problem["loc"] for problem in error.value.errors()] == [(name,)]
 
 
-def test_keys_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HUMANUSER_CODE_KEYS", SECRET)
+@pytest.mark.parametrize("name", ["code_keys", "twilio_auth_token", "webhook_keys"])
+@pytest.mark.parametrize(("wrong", "value"), [("port", "http"), ("sms", "twilio"), ("sms_fallback", "file")])
+def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch, name: str, wrong: str, value: str) -> None:
+    monkeypatch.setenv(f"HUMANUSER_{name.upper()}", SECRET)
 
     settings = Settings()
-    monkeypatch.setenv("HUMANUSER_PORT", "http")
+    monkeypatch.setenv(f"HUMANUSER_{wrong.upper()}", value)
     with pytest.raises(ValidationError) as error:
         Settings()
 
-    assert settings.code_keys
-    assert settings.code_keys.get_secret_value() == SECRET
-    for shown in (repr(settings), str(settings), settings.model_dump_json(), str(error.value)):
+    assert getattr(settings, name).get_secret_value() == SECRET
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), str(error.value), repr(error.value)):
         assert SECRET[2:10] not in shown
+
+
+TWILIO = {"sms": "twilio", "twilio_account_sid": "AC1", "twilio_auth_token": SECRET, "twilio_from": "+15005550006"}
+WEBHOOK = {"sms": "webhook", "webhook_url": "https://example.com", "webhook_keys": SECRET}
+
+
+@pytest.mark.parametrize("provider", [TWILIO, WEBHOOK])
+def test_a_provider_needs_to_be_set_up_wholly(provider: dict[str, str]) -> None:
+    Settings.model_validate(provider)
+    choice, *needed = provider
+
+    for missing in needed:
+        for value in ({}, {missing: ""}):
+            with pytest.raises(ValidationError, match=f"{provider[choice]} needs {missing}"):
+                Settings.model_validate({name: provider[name] for name in provider if name != missing} | value)
+
+
+def test_a_provider_that_stands_in_needs_to_be_set_up_as_well() -> None:
+    Settings.model_validate(TWILIO | WEBHOOK | {"sms": "twilio", "sms_fallback": "webhook"})
+
+    with pytest.raises(ValidationError, match="webhook needs webhook_url, webhook_keys"):
+        Settings.model_validate(TWILIO | {"sms_fallback": "webhook"})
+
+
+@pytest.mark.parametrize("sms", ["none", "webhook"])
+def test_a_provider_that_stands_in_needs_another_before_it(sms: str) -> None:
+    with pytest.raises(ValidationError, match="sms_fallback needs another sms before it"):
+        Settings.model_validate(WEBHOOK | {"sms": sms, "sms_fallback": "webhook"})
+
+
+@pytest.mark.parametrize("provider", [TWILIO, WEBHOOK, WEBHOOK | {"sms": "console", "sms_fallback": "webhook"}])
+def test_a_try_ends_before_half_of_its_lease(provider: dict[str, str]) -> None:
+    Settings.model_validate(provider | {"sms_timeout_seconds": 9.99})
+    Settings.model_validate(provider | {"sms_timeout_seconds": 10, "sms_lease_seconds": 20.1})
+    Settings.model_validate({"sms": "file", "sms_lease_seconds": 0.5})  # which calls nobody
+
+    for wrong in ({"sms_timeout_seconds": 10}, {"sms_lease_seconds": 16}):
+        with pytest.raises(ValidationError, match="less than half of sms_lease_seconds"):
+            Settings.model_validate(provider | wrong)
 
 
 def test_an_unknown_setting_is_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from humanuser_adapters.cli import demo, operations, phone, serve, token, user
+from humanuser_adapters.cli import demo, operations, outbox, parked, phone, serve, token, user
 
 app = typer.Typer(
     name="humanuser",
@@ -22,4 +22,6 @@ app.add_typer(phone.app, name="phone")
 app.add_typer(token.app, name="token")
 app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
 app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(operations.rebuild)
-app.command("outbox", epilog="Example: humanuser outbox --json")(operations.outbox)
+app.command("status", epilog="Example: humanuser status --json")(operations.status)
+app.add_typer(outbox.app, name="outbox")
+app.add_typer(parked.app, name="parked")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,13 +29,17 @@ PATIENCE_SECONDS = 15
 
 def demo(
     phone: Annotated[str, typer.Option(help="The number to change to. No real SMS is sent.")] = "+41791234567",
+    database: Annotated[
+        str | None, typer.Option(help="A database to use, where the user stays, instead of a file that goes.")
+    ] = None,
 ) -> None:
     """Change and prove a user's phone on a server started for it, and show every step. Nothing is left behind."""
     with tempfile.TemporaryDirectory(prefix="humanuser-demo-") as folder:
         home = Path(folder)
         admin = new_token()
         add_to_token_file(home / "tokens.toml", admin, user="admin", organization=ORGANIZATION, roles=["ORG_OWNER"])
-        with _server(home) as url, opened(read_settings(database=home / "demo.sqlite")) as application:
+        place = {"database": database or str(home / "demo.sqlite"), "code_key_file": home / "keys"}
+        with _server(home, place) as url, opened(read_settings(**place)) as application:
             _main_job(url, home, application, admin, phone)
 
 
@@ -71,10 +76,9 @@ def _main_job(url: str, home: Path, application: Application, admin: str, phone:
 
 
 @contextmanager
-def _server(home: Path) -> Iterator[str]:
+def _server(home: Path, place: Mapping[str, object]) -> Iterator[str]:
     """A server of our own, for as long as the block runs; its URL."""
     options = {
-        "--database": home / "demo.sqlite",
         "--token-file": home / "tokens.toml",
         "--sms-file": home / "sms.jsonl",
         "--sms": "file",
@@ -87,13 +91,14 @@ def _server(home: Path) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env={**os.environ, **{f"HUMANUSER_{name.upper()}": str(value) for name, value in place.items()}},
         )
     try:
         with process:
             line = process.stdout.readline() if process.stdout else ""
             _check(bool(line), (home / "server.log").read_text())
             url: str = json.loads(line)["url"]
-            out.print(f"A server is up at {url}, with a new database", highlight=False)
+            out.print(f"A server is up at {url}", highlight=False)
             try:
                 yield url
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from humanuser_adapters.cli.session import (
     show,
     show_json,
 )
+from humanuser_adapters.subscription import Subscription
 
 RevealOption = Annotated[bool, typer.Option("--reveal", help="Show whole numbers. Codes stay hidden: they are sealed.")]
 
@@ -105,28 +107,30 @@ def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> Non
     show({"events": count}, as_json=as_json)
 
 
-def outbox(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """List the SMS there were to send, and what became of them."""
+def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Tell how far what follows the events is behind, and what waits for people."""
     with opened(read_settings(database=database)) as application:
-        deliveries = application.deliveries()
-    entries = [
-        {
-            "messageId": one.notification.message_id,
-            "userId": one.notification.user_id,
-            "codeSequence": one.notification.code_sequence,
-            "state": one.state.value,
-            "attempts": one.attempts,
-            "dueAt": one.due_at.isoformat(),
-            "note": one.note,
-        }
-        for one in deliveries
-    ]
+        states = Counter(one.state.value for one in application.deliveries())
+        followers = [_follower(one) for one in application.subscriptions().values()]
+        told = {"head": application.head(), "subscriptions": followers, "sms": dict(states)}
     if as_json:
-        show_json(entries)
+        show_json(told)
         return
-    table = Table(title=f"{len(entries)} SMS")
-    for heading in ("message", "user", "code", "state", "attempts", "due", "note"):
-        table.add_column(heading, overflow="fold")
-    for entry in entries:
-        table.add_row(*(Text(str(value)) for value in entry.values()))
+    table = Table(title=f"{told['head']} is the last position")
+    for heading in ("subscription", "position", "behind", "oldest (UTC)", "parked"):
+        table.add_column(heading)
+    for follower in followers:
+        table.add_row(*(Text(str(value)) for value in follower.values()))
     out.print(table)
+    out.print(Text("SMS: " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none")))
+
+
+def _follower(subscription: Subscription) -> dict[str, Any]:
+    lag = subscription.lag()
+    return {
+        "name": subscription.name,
+        "position": subscription.position(),
+        "behind": lag.positions,
+        "oldest": lag.oldest.isoformat() if lag.oldest else "",
+        "parked": len(subscription.parked()),
+    }

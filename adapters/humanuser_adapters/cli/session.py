@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import IntEnum
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -16,10 +15,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from humanuser import By, CodeUnreadable, Details, DomainError, SmsSender, StoreError
+from humanuser import By, CodeUnreadable, Details, DomainError, StoreError
 from humanuser_adapters.application import Application
-from humanuser_adapters.settings import Settings, SmsChoice
-from humanuser_adapters.sms import ConsoleSms, FileSms
+from humanuser_adapters.cli.senders import budget_of, sender_of
+from humanuser_adapters.settings import Settings
 from humanuser_adapters.vault import AesGcmVault, Keys
 
 WIDTH = 150
@@ -42,8 +41,14 @@ class Exit(IntEnum):
 
 
 DatabaseOption = Annotated[
-    Path | None,
-    typer.Option("--database", "-d", help="The SQLite file.", envvar="HUMANUSER_DATABASE", show_default=False),
+    str | None,
+    typer.Option(
+        "--database",
+        "-d",
+        help="The SQLite file, or a postgresql:// URL.",
+        envvar="HUMANUSER_DATABASE",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
@@ -66,8 +71,8 @@ def read_settings(**given: Any) -> Settings:
 @contextmanager
 def opened(settings: Settings, *, make: bool = False) -> Iterator[Application]:
     """The application on the database of *settings*; it is made if *make*. Errors end the command."""
-    if not make and not settings.database.exists():
-        fail(Exit.UNAVAILABLE, f"there is no database {settings.database}; name one with --database")
+    if not make and settings.sqlite_file and not settings.sqlite_file.exists():
+        fail(Exit.UNAVAILABLE, f"there is no database {settings.sqlite_file}; name one with --database")
     with errors_told(), _application(settings) as application:
         yield application
 
@@ -115,31 +120,27 @@ def show_json(answer: object) -> None:
 
 
 def _application(settings: Settings) -> Application:
+    keys = _keys(settings)
     return Application(
         settings.database,
-        AesGcmVault(_keys(settings)),
-        sender=_sender(settings),
+        AesGcmVault(keys),
+        sender=sender_of(settings),
         policy=settings.read_policy(),
         instance_id=settings.instance_id,
         sms_workers=settings.sms_workers,
         sms_lease=timedelta(seconds=settings.sms_lease_seconds),
+        sms_budget=budget_of(settings, keys),
     )
-
-
-def _sender(settings: Settings) -> SmsSender | None:
-    match settings.sms:
-        case SmsChoice.NONE:
-            return None
-        case SmsChoice.CONSOLE:
-            return ConsoleSms()
-        case SmsChoice.FILE:
-            return FileSms(settings.sms_file)
 
 
 def _keys(settings: Settings) -> Keys:
     if settings.code_keys is not None:
         return Keys.parse(settings.code_keys.get_secret_value())
-    path = settings.code_key_file or settings.database.with_name(f"{settings.database.name}.keys")
+    path = settings.code_key_file or (
+        settings.sqlite_file and settings.sqlite_file.with_name(f"{settings.sqlite_file.name}.keys")
+    )
+    if path is None:
+        fail(Exit.USAGE, "all processes on one database share keys: set HUMANUSER_CODE_KEYS or HUMANUSER_CODE_KEY_FILE")
     try:
         return Keys.of_file(path)
     except OSError as error:
