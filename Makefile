@@ -3,6 +3,7 @@
 # make check   format, lint, types and layers
 # make coverage the tests of the core, and that they reach every branch of it and of the projections
 # make mutants small changes to the rules, each of which a test must notice; MODULES='policy.py' tries only that one
+# make reliability  kills, power losses, failovers and races, and a table of what came of them; QUICK=1, PROOFS='R1 R4'
 # make docs    the pages of reference that follow from the code
 # make bench   the speed of a command beside its floor
 # make lock    choose newer dependencies
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: demo test check coverage mutants docs bench wheel lock clean
+.PHONY: demo test check coverage mutants reliability docs bench wheel lock clean
 
 demo: $(READY)
 	$(if $(filter postgresql,$(STORE)),$(BIN)/python tests/cluster.py) $(BIN)/humanuser demo \
@@ -37,6 +38,9 @@ coverage: $(READY)
 
 mutants: $(READY)
 	nice $(BIN)/python tests/mutants.py $(MODULES)
+
+reliability: $(READY)
+	cd tests && PYTHONUNBUFFERED=1 ../$(BIN)/python -m reliability $(if $(QUICK),--quick) $(PROOFS)
 
 docs: $(READY)
 	$(BIN)/python docs/reference_pages.py

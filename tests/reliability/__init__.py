@@ -1,0 +1,1 @@
+"""Claims of reliability, put to the test: kills, power losses, failovers, outages and races."""
