@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from humanuser import (
     CodeNotFound,
     CodeUnreadable,
     CodeUsedUp,
+    CommandIdReused,
     Commands,
     DomainError,
     Event,
@@ -43,6 +45,7 @@ from humanuser import (
     PhoneNotChanged,
     PhoneNotFound,
     PhoneNumber,
+    PhoneSet,
     PhoneVerificationCodeAdded,
     PhoneVerificationFailed,
     PhoneVerified,
@@ -64,7 +67,7 @@ from humanuser_adapters.application import Application
 from humanuser_adapters.auth import TokenFile, add_to_token_file, new_token
 from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.outbox import State
-from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
+from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys, draw_code
 
 OLD = "+41791234567"
 NEW = "+41791234568"
@@ -176,6 +179,57 @@ def test_at_the_ceiling_an_administrator_helps(
     guess(commands, pending_code(application, vault))
 
     assert HumanUser.replay(application.history("ada")).last_verified_phone == PhoneNumber(OLD)
+
+
+def refuse(_: str) -> None:
+    """No permission for anything."""
+    raise PhoneNotFound
+
+
+@pytest.mark.parametrize(
+    "ask_for_code",
+    [
+        lambda commands, by: commands.set_phone("ada", NEW, return_code=True, by=by, permit=refuse),
+        lambda commands, by: commands.resend_phone_code("ada", return_code=True, by=by, permit=refuse),
+    ],
+)
+@pytest.mark.parametrize("by", [ADA, By("mallory", "org1"), By("mallory")])
+def test_nobody_is_given_a_code_without_permission_not_even_the_user(
+    application: Application, commands: Commands, ask_for_code: Callable[[Commands, By], object], by: By
+) -> None:
+    """GHSA-jq8w-8q2f-ffm9: who was signed in could have the code for a number returned, and so prove any number."""
+    before = application.history("ada")
+
+    assert outcome(ask_for_code, commands, by) is PhoneNotFound
+
+    assert application.history("ada") == before
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_command_id_does_not_open_what_was_returned_to_another(
+    vault: AesGcmVault, clock: FakeClock, *, at_once: bool
+) -> None:
+    """GHSA-jq8w-8q2f-ffm9, by another way: the answer to a command, given again, holds the code."""
+    id_of_admin = By("admin", "org1", command_id="command1")
+    store = UserEventStore(MemoryEventRecorder())
+    commands = Commands(store, vault, clock, draw_code)
+    commands.add_human_user("ada", ADDED, by=ADMIN)
+
+    def ask_as_admin() -> PhoneSet:
+        return commands.set_phone("ada", NEW, return_code=True, by=id_of_admin, permit=nobody_is_asked)
+
+    def permitted_last(_: str) -> None:
+        ask_as_admin()
+
+    if not at_once:
+        ask_as_admin()
+    stolen = replace(id_of_admin, creator="ada")
+    with pytest.raises(CommandIdReused):
+        commands.set_phone(
+            "ada", OLD, return_code=True, by=stolen, permit=permitted_last if at_once else nobody_is_asked
+        )
+
+    assert ask_as_admin().code is not None
 
 
 @pytest.mark.parametrize("make", [lambda _: None, ask, ask_by_v2, set_again, change_to(NEW)])

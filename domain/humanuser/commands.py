@@ -12,6 +12,7 @@ from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
     CodeEmpty,
     CodeInvalid,
+    CommandIdReused,
     SequenceConflict,
     TextInvalid,
     TooMuchContention,
@@ -50,7 +51,7 @@ class By:
     organization: str = ""
     """Users of other organizations are not found; empty: users of all are."""
     command_id: str | None = None
-    """Names one command with its arguments: given again, it is answered with the first result and changes nothing."""
+    """Names one command of this creator: given again, it is answered with the first result and changes nothing."""
 
 
 class Commands:
@@ -255,7 +256,7 @@ class Commands:
             _require_text("Command id", by.command_id)
             stored = self._store.find_command(self._instance_id, user_id, by.command_id)
             if stored and by.organization in ("", stored[0].resource_owner):
-                return self._load(user_id), stored
+                return self._load(user_id), _of(by, stored)
         for _ in range(DECISIONS):
             user = self._load(user_id)
             if by.organization and user.resource_owner != by.organization:
@@ -263,7 +264,7 @@ class Commands:
             now = self._clock()
             events = decide(user, now)
             try:
-                return user, self._store.append(
+                stored = self._store.append(
                     self._instance_id,
                     user_id,
                     events,
@@ -275,6 +276,7 @@ class Commands:
                 )
             except SequenceConflict:
                 continue
+            return user, _of(by, stored)
         raise TooMuchContention
 
     def _load(self, user_id: str) -> HumanUser:
@@ -305,6 +307,13 @@ class Commands:
         if user.pending_code is None or user.pending_code.added.code is None:
             return None
         return self._vault.open(user.pending_code.added.code, CodeOwner(self._instance_id, user_id))
+
+
+def _of(by: By, stored: Sequence[Recorded]) -> Sequence[Recorded]:
+    """*stored*, of which nobody learns but who caused it: a code may be in it."""
+    if stored[0].creator != by.creator:
+        raise CommandIdReused(stored[0].user_id)
+    return stored
 
 
 def _require_id(user_id: str) -> None:

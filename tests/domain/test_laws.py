@@ -144,12 +144,6 @@ def limit_reached(
     return None
 
 
-def until_removed(history: list[Recorded]) -> list[Recorded]:
-    """*history*, but what happened to the user after the removal."""
-    removed = next((recorded.sequence for recorded in history if isinstance(recorded.event, UserRemoved)), None)
-    return history[:removed]
-
-
 def parsed(text: str, rules: PhoneRules) -> PhoneNumber | type[DomainError]:
     try:
         return parse_phone_number(text, rules)
@@ -453,7 +447,7 @@ def test_a_read_model_does_not_mind_an_event_seen_again(fold: Fold, history: lis
     assert reduce(fold, [*history, history[-1]], None) == reduce(fold, history, None)
 
 
-@given((histories(first=profiles()) | legal_histories()).map(until_removed))
+@given(histories(first=profiles()) | legal_histories())
 def test_the_read_model_shows_the_phone_that_decisions_are_made_on(history: list[Recorded]) -> None:
     user = HumanUser.replay(history)
 

@@ -78,7 +78,7 @@ def _figures(proof: Proof, effort: Effort) -> list[Figure]:
             figures.append(figure)
             mark = "" if figure.holds else "   <-- NO"
             print(f"  {figure.what}: {figure.measured:,.10g}  {figure.wanted}{mark}", flush=True)  # noqa: T201
-    except Exception as error:  # the other proofs go on
+    except Exception as error:  # noqa: BLE001 - the other proofs go on
         traceback.print_exc()
         figures.append(Figure(f"it broke: {type(error).__name__}", 1, "0", holds=False))
     return figures

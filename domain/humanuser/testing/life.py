@@ -425,7 +425,7 @@ class PhoneLife(RuleBasedStateMachine):
             change_date=self.now,
             resource_owner=user.owner or request.by.organization,
         )
-        return Done(request.key[1], details, story)
+        return Done(request.key[1], request.by.creator, details, story)
 
     def _judge_wait(self, request: Request, refusal: Answer) -> None:
         """Who waits as long as told is not refused for the same reason, and who waits less is."""

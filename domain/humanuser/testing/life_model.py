@@ -148,6 +148,7 @@ class Done:
     """What a request came to."""
 
     user_id: str
+    creator: str
     details: Details
     story: tuple[Line, ...] = field(repr=False)
 
@@ -331,7 +332,7 @@ class Model:
             if earlier.user_id != user_id:
                 return Verdict(CommandIdReused)
             if request.by.organization in ("", earlier.details.resource_owner):
-                return Verdict(repeated=earlier)
+                return Verdict(repeated=earlier) if earlier.creator == request.by.creator else Verdict(CommandIdReused)
         user = self.users[request.key]
         for refusal in REFUSALS[request.command]:
             if user.speaks_against(refusal, request, now, self.policy):
