@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from humanuser import Clock, CodeVault, Commands, Policy, Recorded, SmsSender, StoreError
+from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_store import EventRecorder, SQLiteEventRecorder, UserEventStore
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
@@ -18,7 +18,7 @@ from humanuser_adapters.subscription import Progress, Subscription
 from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
-from humanuser_projections import PhoneNotifier
+from humanuser_projections import PhoneNotifier, record_sent
 
 
 def utc_now() -> datetime:
@@ -127,6 +127,19 @@ class Application:
     def drop_sms(self, message_id: str) -> bool:
         """Have an SMS never sent that waits or was given up; False: there is no such one."""
         return self._outbox.drop(self.instance_id, message_id)
+
+    def sms_reported(self, message_id: str, outcome: Accepted | Permanent) -> bool:
+        """Take in what a provider tells of an SMS later; False: there is no such SMS.
+
+        May come several times and in any order. Raises ``StoreUnavailable``, ``UnreadableEvent``.
+        """
+        notification = self._outbox.find(self.instance_id, message_id)
+        if notification is None:
+            return False
+        if isinstance(outcome, Accepted):
+            record_sent(self.commands, notification)
+        self._outbox.report(self.instance_id, message_id, outcome)
+        return True
 
     def subscriptions(self) -> Mapping[str, Subscription]:
         """What follows the events, by name: how far it is behind, and which events it could not take in."""

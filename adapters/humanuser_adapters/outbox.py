@@ -196,6 +196,29 @@ class Outbox:
             rows = connection.execute(query, (instance_id, *(state.value for state in states))).fetchall()
         return [_delivery(row) for row in rows]
 
+    def find(self, instance_id: str, message_id: str) -> PhoneNotification | None:
+        """The SMS of that id; None: there is none."""
+        query = f"SELECT {_COLUMNS} FROM humanuser_outbox WHERE instance_id = ? AND message_id = ?"
+        with self._database.read() as connection:
+            row = connection.execute(query, (instance_id, message_id)).fetchone()
+        return row and _delivery(row).notification
+
+    def report(self, instance_id: str, message_id: str, outcome: Accepted | Permanent) -> None:
+        """Take in what the provider tells later, and perhaps in another order than it happened."""
+        if isinstance(outcome, Accepted):
+            state, note, fence, before = State.SENT, outcome.provider_id, 0, [*WAITING, State.UNKNOWN]
+        else:  # whoever is sending it now has heard less, and is fenced off
+            state, note, fence, before = State.FAILED, outcome.reason, 1, [*WAITING, State.UNKNOWN, State.SENT]
+        query = f"""
+            UPDATE humanuser_outbox SET state = ?, note = ?, fence = fence + ?
+            WHERE instance_id = ? AND message_id = ? AND state IN ({", ".join("?" * len(before))})
+        """
+        values = (state.value, note, fence, instance_id, message_id, *(one.value for one in before))
+        with self._database.write() as connection:
+            told = connection.execute(query, values).rowcount
+        if told and state is State.FAILED:
+            log.warning("SMS %s is %s: %s", message_id, state, note)
+
     def retry(self, instance_id: str, message_id: str) -> bool:
         """Have an SMS that waits, or that was given up, sent now; False: there is no such one."""
         return self._by_hand(instance_id, message_id, State.DUE, "to be sent again, by hand")

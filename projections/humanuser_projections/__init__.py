@@ -1,7 +1,12 @@
 """What follows from the events of human users: read models and reactions."""
 
 from humanuser_projections.message_texts import MessageTexts, preferred_language
-from humanuser_projections.phone_notifications import PhoneNotification, PhoneNotifier, phone_notification
+from humanuser_projections.phone_notifications import (
+    PhoneNotification,
+    PhoneNotifier,
+    phone_notification,
+    record_sent,
+)
 from humanuser_projections.user_details import user_details
 from humanuser_projections.user_phone import UserPhone, user_phone
 
@@ -12,6 +17,7 @@ __all__ = [
     "UserPhone",
     "phone_notification",
     "preferred_language",
+    "record_sent",
     "user_details",
     "user_phone",
 ]

@@ -109,7 +109,7 @@ class PhoneNotifier:
                 return None
             outcome = self._sender.send(sms)
         if isinstance(outcome, Accepted):
-            self._record_sent(notification)
+            record_sent(self._commands, notification)
         return outcome
 
     def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
@@ -122,11 +122,13 @@ class PhoneNotifier:
             code=code,
         )
 
-    def _record_sent(self, notification: PhoneNotification) -> None:
-        with contextlib.suppress(DomainError):  # the user went on meanwhile; the SMS is out all the same
-            self._commands.record_code_sent(
-                notification.user_id,
-                PhoneVerificationCodeSent(),
-                code_sequence=notification.code_sequence,
-                by=By(CREATOR, command_id=notification.message_id),
-            )
+
+def record_sent(commands: Commands, notification: PhoneNotification) -> None:
+    """Have the history say that the SMS left. Raises ``StoreUnavailable`` and ``UnreadableEvent``."""
+    with contextlib.suppress(DomainError):  # the user went on meanwhile; the SMS is out all the same
+        commands.record_code_sent(
+            notification.user_id,
+            PhoneVerificationCodeSent(),
+            code_sequence=notification.code_sequence,
+            by=By(CREATOR, command_id=notification.message_id),
+        )

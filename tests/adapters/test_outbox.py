@@ -23,7 +23,7 @@ from humanuser import (
     Unknown,
 )
 from humanuser_adapters.database import Database
-from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, Delivery, Outbox, OutboxWorker, State
+from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, MOST_INTERRUPTIONS, Delivery, Outbox, OutboxWorker, State
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.vault import AesGcmVault, draw_code
 from humanuser_projections import PhoneNotifier
@@ -37,6 +37,7 @@ class ScriptedSender:
     def __init__(self) -> None:
         self.script: list[SmsOutcome | Exception] = []
         self.sent: list[Sms] = []
+        self.can_be_asked = True
 
     def send(self, sms: Sms) -> SmsOutcome:
         self.sent.append(sms)
@@ -45,7 +46,9 @@ class ScriptedSender:
             raise outcome
         return outcome
 
-    def look_up(self, sms: Sms) -> Accepted | None:
+    def look_up(self, sms: Sms) -> Accepted | Unknown | None:
+        if not self.can_be_asked:
+            return Unknown("it does not say")
         return Accepted("found") if any(one.message_id == sms.message_id for one in self.sent) else None
 
 
@@ -76,6 +79,51 @@ class World:
 @pytest.fixture
 def world(any_database: Database, vault: AesGcmVault, clock: FakeClock) -> World:
     return World(any_database, vault, clock)
+
+
+def unknown(world: World) -> str:
+    """An SMS of which nobody knows what became; its id."""
+    world.add_user()
+    world.sender.script = [Unknown("no answer")]
+    world.sender.can_be_asked = False
+    for _ in range(MOST_INTERRUPTIONS):
+        world.worker.send_due()
+        world.clock.now += LONGEST_PAUSE
+    assert world.deliveries()[0].state is State.UNKNOWN
+    return world.deliveries()[0].notification.message_id
+
+
+def test_what_the_provider_tells_later_counts_from_any_state(world: World) -> None:
+    message_id = unknown(world)
+
+    states = []
+    for outcome in (Accepted("id"), Permanent("not delivered"), Accepted("id"), Permanent("not delivered")):
+        world.outbox.report("default", message_id, outcome)
+        states += world.states()
+
+    assert states == [(State.SENT, 3, "id"), *[(State.FAILED, 3, "not delivered")] * 3]
+
+
+def test_what_the_provider_tells_while_it_is_being_sent_counts_more_than_its_answer(world: World) -> None:
+    world.add_user()
+    claim = world.outbox.claim("default")
+    assert claim is not None
+    message_id = claim.notification.message_id
+
+    world.outbox.report("default", message_id, Permanent("not delivered"))
+
+    assert not world.outbox.settle(claim, State.SENT, "id")
+    assert world.states() == [(State.FAILED, 1, "not delivered")]
+
+
+def test_what_is_told_of_an_sms_of_another_instance_changes_nothing(world: World) -> None:
+    world.add_user()
+    message_id = world.deliveries()[0].notification.message_id
+
+    world.outbox.report("other", message_id, Permanent("not delivered"))
+
+    assert world.outbox.find("other", message_id) is None
+    assert world.states() == [(State.DUE, 0, "")]
 
 
 def test_what_is_accepted_is_sent_and_nothing_waits(world: World) -> None:

@@ -449,3 +449,13 @@ def test_a_server_that_nobody_could_call_makes_no_database(tmp_path: Path) -> No
     assert done.returncode == 2
     assert "nobody could call" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_twilio_has_a_place_of_its_own_to_tell_what_became_of_an_sms(home: Home) -> None:
+    twilio = {"ACCOUNT_SID": "AC1", "AUTH_TOKEN": "t", "FROM": "Acme", "STATUS_URL": "https://example.com/from/twilio"}
+    with home.serve() as server:
+        assert server.client.post(f"{server.url}/from/twilio").status_code == 404
+
+    home.environment |= {f"HUMANUSER_TWILIO_{name}": value for name, value in twilio.items()}
+    with home.serve("--sms", "twilio") as server:
+        assert server.client.post(f"{server.url}/from/twilio").status_code == 403

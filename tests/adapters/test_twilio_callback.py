@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from humanuser import Accepted, Permanent
 from humanuser_adapters.sms import TwilioStatus, read_twilio_callback
 from humanuser_adapters.sms.twilio_callback import callback_url, is_from_twilio
 from twilio_api import TOKEN
@@ -104,6 +105,34 @@ class TestCallbacks:
     )
     def test_what_is_forged_tells_nothing(self, changed: str, value: Any) -> None:
         assert self.read(**{changed: value}) is None
+
+    @pytest.mark.parametrize(
+        ("status", "error_code", "outcome"),
+        [
+            ("queued", "", Accepted(SID)),
+            ("sent", "", Accepted(SID)),
+            ("delivered", "", Accepted(SID)),
+            ("failed", "30003", Permanent("Twilio says failed, error 30003")),
+            ("undelivered", "", Permanent("Twilio says undelivered")),
+            ("undelivered", "30003\r\n", Permanent("Twilio says undelivered")),
+            ("a_new_word", "", None),
+        ],
+    )
+    def test_it_means_something_for_the_sms(
+        self, status: str, error_code: str, outcome: Accepted | Permanent | None
+    ) -> None:
+        fields = [("MessageSid", SID), ("MessageStatus", status), ("ErrorCode", error_code)]
+
+        told = self.read(fields=fields, signature=signed(self.URL, fields))
+
+        assert told is not None
+        assert told.outcome == outcome
+
+    @pytest.mark.parametrize("field", [("MessageSid", "SM1\nx"), ("MessageStatus", "sent\x1b[2J")])
+    def test_what_no_twilio_writes_tells_nothing(self, field: tuple[str, str]) -> None:
+        fields = [*dict([*self.FIELDS, field]).items()]
+
+        assert self.read(fields=fields, signature=signed(self.URL, fields)) is None
 
     @pytest.mark.parametrize("missing", ["MessageSid", "MessageStatus", "message_id"])
     def test_what_is_about_no_sms_of_ours_tells_nothing(self, missing: str) -> None:

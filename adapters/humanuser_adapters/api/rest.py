@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from humanuser import Authenticator, CodeUnreadable, StoreUnavailable, UnreadableEvent
 from humanuser_adapters.api.access import authenticate, authorize
@@ -40,8 +40,12 @@ def rest_app(
     *,
     readiness: Readiness = dict,
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+    routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The ASGI app. It may be mounted under any path; a *lifespan* runs around an app that is served, not mounted."""
+    """The ASGI app. It may be mounted under any path; a *lifespan* runs around an app that is served, not mounted.
+
+    *routes* are more to serve beside those of the API.
+    """
     app = Starlette(
         lifespan=lifespan,
         routes=[
@@ -53,6 +57,7 @@ def rest_app(
             Route("/readyz", _readyz(readiness)),
             Route("/openapi.json", _openapi),
             Route("/docs", _docs),
+            *routes,
         ],
         exception_handlers={
             HTTPException: _not_routed,
@@ -84,12 +89,13 @@ def _endpoint(
         return JSONResponse(json_of(method.handle(service, call, message)))
 
     async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(answer, request, await _body(request))
+        return await run_in_threadpool(answer, request, await read_body(request))
 
     return endpoint
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises ``CallError`` if there are more than ``LARGEST_BODY`` bytes."""
     if request.method in ("GET", "DELETE"):
         return b""
     body = bytearray()
@@ -144,8 +150,8 @@ async def _not_routed(request: Request, error: Exception) -> Response:
 
 def _verbs_of_path(request: Request) -> str:
     """Of all its routes; Starlette's own error names those of the first one alone."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
-    return ", ".join(sorted({verb for route in routes for verb in route.methods}))
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    return ", ".join(sorted({verb for route in matching for verb in route.methods}))
 
 
 def _failed(code: Code, text: str) -> Callable[[Request, Exception], Awaitable[Response]]:

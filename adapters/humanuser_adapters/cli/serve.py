@@ -30,6 +30,7 @@ from humanuser_adapters.cli.session import (
     opened,
     read_settings,
 )
+from humanuser_adapters.cli.twilio_status import twilio_routes
 from humanuser_adapters.settings import Settings, SmsChoice
 
 GRACE_SECONDS = 10
@@ -54,7 +55,7 @@ def serve(
     with opened(settings, make=True) as application, listener_of(settings) as listener:
         _announce(listener, authenticator, as_json=as_json)
         config = uvicorn.Config(
-            _app(application, authenticator),
+            _app(application, authenticator, settings),
             http="h11",
             ws="none",
             log_config=None,
@@ -98,7 +99,7 @@ def _announce(listener: socket.socket, authenticator: Authenticator, *, as_json:
             err.print(f"development token: {token}", highlight=False, soft_wrap=True)
 
 
-def _app(application: Application, authenticator: Authenticator) -> Starlette:
+def _app(application: Application, authenticator: Authenticator, settings: Settings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         application.start()
@@ -108,4 +109,5 @@ def _app(application: Application, authenticator: Authenticator) -> Starlette:
             await run_in_threadpool(application.stop)
 
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    return rest_app(service, authenticator, readiness=application.problems, lifespan=lifespan)
+    routes = twilio_routes(settings, application.sms_reported)
+    return rest_app(service, authenticator, readiness=application.problems, lifespan=lifespan, routes=routes)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import re
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from humanuser import Accepted, Permanent
+from humanuser_adapters.sms.twilio_messages import ERROR_CODE, FAILED, SID, TAKEN
 
 MESSAGE_ID = "message_id"
 """The parameter of the URL in which the SMS's own id travels; the signature covers it."""
@@ -20,6 +24,15 @@ class TwilioStatus:
     provider_id: str
     status: str
     """Twilio's word, such as ``sent``, ``delivered``, ``undelivered`` or ``failed``."""
+    error_code: str = ""
+    """Why it did not arrive, in Twilio's numbers."""
+
+    @property
+    def outcome(self) -> Accepted | Permanent | None:
+        """What that means for the SMS; None: a word that we do not know, and that so changes nothing."""
+        if self.status in FAILED:
+            return Permanent(f"Twilio says {self.status}" + (f", error {self.error_code}" if self.error_code else ""))
+        return Accepted(self.provider_id) if self.status in TAKEN else None
 
 
 def callback_url(url: str, message_id: str) -> str:
@@ -42,7 +55,10 @@ def read_twilio_callback(url: str, body: bytes, signature: str, *, auth_token: s
     told = dict(fields)
     message_id = dict(parse_qsl(urlsplit(url).query)).get(MESSAGE_ID, "")
     provider_id, status = told.get("MessageSid", ""), told.get("MessageStatus", "")
-    return TwilioStatus(message_id, provider_id, status) if message_id and provider_id and status else None
+    error_code = told.get("ErrorCode", "")
+    if not (message_id and re.fullmatch(SID, provider_id) and re.fullmatch("[a-z_-]{1,20}", status)):
+        return None
+    return TwilioStatus(message_id, provider_id, status, error_code if re.fullmatch(ERROR_CODE, error_code) else "")
 
 
 def is_from_twilio(url: str, fields: Iterable[tuple[str, str]], signature: str, *, auth_token: str) -> bool:

@@ -13,7 +13,12 @@ from humanuser_adapters.sms.retry_after import read_date
 FAILED = {"failed", "undelivered", "canceled"}
 """What Twilio says of a message that did not arrive and never will."""
 
-Sid = Annotated[str, Field(pattern=r"^(SM|MM)[0-9a-fA-F]{32}$")]
+TAKEN = {"accepted", "scheduled", "queued", "sending", "sent", "delivered", "read"}
+"""What it says of one that it has, or had."""
+
+SID = r"(SM|MM)[0-9a-fA-F]{32}"
+ERROR_CODE = r"[1-9][0-9]{4}"
+Sid = Annotated[str, Field(pattern=f"^{SID}$")]
 ErrorCode = Annotated[int, Field(ge=10_000, le=99_999)]
 
 
