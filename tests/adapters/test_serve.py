@@ -457,5 +457,6 @@ def test_twilio_has_a_place_of_its_own_to_tell_what_became_of_an_sms(home: Home)
         assert server.client.post(f"{server.url}/from/twilio").status_code == 404
 
     home.environment |= {f"HUMANUSER_TWILIO_{name}": value for name, value in twilio.items()}
+    home.environment["HUMANUSER_SMS_LEASE_SECONDS"] = "20"
     with home.serve("--sms", "twilio") as server:
         assert server.client.post(f"{server.url}/from/twilio").status_code == 403
