@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from humanuser import StoreUnavailable
+from fakes import store_on
+from humanuser import HumanUserAdded, StoreUnavailable, UnreadableEvent
+from humanuser.testing import AT
 from humanuser_adapters.database import RowsClash, text_of_time, time_of_text
+from humanuser_adapters.event_log import Unreadable
 from humanuser_adapters.sqlite import SQLiteDatabase
 
 TABLE = (("CREATE TABLE things (name TEXT UNIQUE)",),)
@@ -273,3 +276,24 @@ def test_a_time_is_written_so_that_texts_sort_as_times_do() -> None:
     assert text_of_time(early) == "2026-05-10T12:00:00.000001Z"
     assert text_of_time(early) < text_of_time(late)
     assert time_of_text(text_of_time(late)) == late
+
+
+@pytest.mark.parametrize("column", ["event_type", "created_at", "creator", "owner", "payload", "aggregate_id"])
+def test_a_byte_that_is_no_text_spoils_its_own_event_alone(tmp_path: Path, column: str) -> None:
+    database = SQLiteDatabase(tmp_path / "test.sqlite")
+    store = store_on(database)
+    for user_id in ("ada", "bob"):
+        added = HumanUserAdded(user_name=user_id)
+        store.append("default", user_id, [added], after=0, created_at=AT, creator="admin", resource_owner="org1")
+    with database.write() as connection:
+        update = f"UPDATE humanuser_events SET {column} = CAST(? AS TEXT) WHERE position = 1"  # noqa: S608 - of the columns above
+        connection.execute(update, (b"\xffada",))
+
+    spoilt, sound = store.read_log(after=0, limit=2)
+
+    assert isinstance(spoilt, Unreadable)
+    assert "ada" not in spoilt.reason
+    assert sound == store.load("default", "bob")[0]
+    with pytest.raises(UnreadableEvent):
+        store.read_all(after=0, limit=2)
+    assert spoilt.user_id.isprintable()

@@ -81,15 +81,15 @@ class SqlEventRecorder(EventRecorder):
         self, instance_id: str, aggregate_type: str, aggregate_id: str, *, after: int = 0
     ) -> Sequence[Row]:
         with self._database.glance() as connection:
-            return connection.execute(_STREAM, (instance_id, aggregate_type, aggregate_id, after)).fetchall()
+            return self._rows(connection, _STREAM, (instance_id, aggregate_type, aggregate_id, after))
 
     def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
         with self._database.read() as connection:
-            return connection.execute(_LOG, (after, self._horizon(connection), aggregate_type, limit)).fetchall()
+            return self._rows(connection, _LOG, (after, self._horizon(connection), aggregate_type, limit))
 
     def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
         with self._database.glance() as connection:
-            return connection.execute(_COMMAND, (instance_id, command_id)).fetchall()
+            return self._rows(connection, _COMMAND, (instance_id, command_id))
 
     def head(self) -> int:
         with self._database.read() as connection:
@@ -148,6 +148,10 @@ class SqlEventRecorder(EventRecorder):
         self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, tracking: Tracking | None
     ) -> Sequence[int]:
         """Store the events and the tracking together, and give the positions. Raises ``RowsClash``."""
+
+    def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
+        """All that *query* gives."""
+        return connection.execute(query, values).fetchall()
 
     def _horizon(self, connection: Connection) -> int:  # noqa: ARG002 - not everybody has to ask
         """The position up to which nothing can come in any more."""

@@ -6,15 +6,17 @@ Set ``PERSISTENCE_MODULE=humanuser_adapters.event_store.sqlite``, ``SQLITE_DBNAM
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from eventsourcing import sqlite as library
 from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent, Tracking
 from eventsourcing.utils import Environment, EnvType
 
 from humanuser_adapters.database import Connection, RowsClash, text_of_time
-from humanuser_adapters.event_store.recorder import Envelope, recorder_options
+from humanuser_adapters.event_store.recorder import Envelope, Row, recorder_options
 from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
 from humanuser_adapters.sqlite import SQLiteDatabase
 
@@ -74,6 +76,20 @@ class SQLiteEventRecorder(SqlEventRecorder):
             connection.executemany(_INSERT, rows)
             last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
         return list(range(last - len(rows) + 1, last + 1))  # nobody else wrote meanwhile
+
+    def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
+        """All that *query* gives; a byte that is no UTF-8 spoils its own row, and not all of them."""
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - the database is a file
+        try:
+            return super()._rows(connection, query, values)
+        except sqlite3.OperationalError as error:
+            if not str(error).startswith("Could not decode"):
+                raise
+        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")  # slower by half
+        try:
+            return super()._rows(connection, query, values)
+        finally:
+            connection.text_factory = str
 
 
 class SQLiteTrackingEventRecorder(SQLiteEventRecorder, SqlTrackingEventRecorder):

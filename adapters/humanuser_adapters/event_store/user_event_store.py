@@ -102,12 +102,16 @@ def _entry(row: Row) -> Entry:
     try:
         return _one_recorded(row)
     except UnreadableEvent as error:
-        return Unreadable(position=row[0], instance_id=row[1], user_id=row[2], reason=str(error.__cause__ or error))
+        instance_id, user_id = (text.encode(errors="replace").decode() for text in row[1:3])
+        return Unreadable(
+            position=row[0], instance_id=instance_id, user_id=user_id, reason=str(error.__cause__ or error)
+        )
 
 
 def _one_recorded(row: Row) -> Recorded:
     position, instance_id, user_id, sequence, event_type, revision, created_at, creator, owner, payload = row
     try:
+        _require_utf8(instance_id, user_id, event_type, created_at, creator, owner)
         return Recorded(
             instance_id=instance_id,
             user_id=user_id,
@@ -121,6 +125,13 @@ def _one_recorded(row: Row) -> Recorded:
         )
     except (TypeError, ValueError) as error:
         raise UnreadableEvent(position, str(error)) from error
+
+
+def _require_utf8(*texts: str) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a column is no UTF-8") from None
 
 
 def _moment(text: str) -> datetime:
