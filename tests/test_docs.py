@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from humanuser_adapters.cli.app import app
+from reliability.__main__ import PROOFS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -59,6 +60,15 @@ def test_every_decision_is_listed() -> None:
         assert f"]({page.name})" in index
         text = page.read_text()
         assert all(f"**{part}**" in text for part in ("Context.", "Decision.", "What would change our mind."))
+
+
+def test_the_guarantees_name_every_proof_and_no_other() -> None:
+    page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text()
+
+    promises = [line.split("|") for line in page.splitlines() if line.startswith("| ") and "promise" not in line]
+
+    assert set(re.findall(r"\*\*(R\d+)\*\*", page)) == set(PROOFS)
+    assert [promise for _, promise, _, backing, _ in promises if "**R" not in backing and "](" not in backing] == []
 
 
 def test_the_commands_that_the_readme_names_exist() -> None:
