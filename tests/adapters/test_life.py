@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import takewhile
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import rule, run_state_machine_as_test
 
+from fakes import store_on
 from humanuser import (
     Accepted,
     By,
@@ -40,8 +42,10 @@ from humanuser.testing import PhoneLife
 from humanuser.testing.life import SHORT_TEMPERED
 from humanuser.testing.life_model import Code, Key, Request
 from humanuser_adapters.application import Application
-from humanuser_adapters.event_store import MemoryEventRecorder, SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.database import Database
+from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, WAITING, Claim, Delivery, Outbox, OutboxWorker, State
+from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.read_models import UserReadModels
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Subscription
@@ -51,9 +55,9 @@ from humanuser_projections import PhoneNotifier, UserPhone, phone_notification, 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
 
-def lives(count: int, steps: int) -> settings:
-    """How many lives of how many steps: these, or those of the profile ``deep``."""
-    count, steps = (500, 100) if DEEP else (count, steps)
+def lives(count: int, steps: int, *, deep: int = 500) -> settings:
+    """How many lives of how many steps: these, or *deep* lives of a hundred under that profile."""
+    count, steps = (deep, 100) if DEEP else (count, steps)
     return settings(PhoneLife.TestCase.settings, max_examples=count, stateful_step_count=steps)
 
 
@@ -63,11 +67,20 @@ class LifeInMemory(PhoneLife):
 
 
 class LifeOnSQLite(PhoneLife):
+    database: Database
+
     def create_store(self) -> EventStore:
         self.folder = TemporaryDirectory(prefix="humanuser-life-")
-        self.path = Path(self.folder.name) / "life.sqlite"
-        self.database = SQLiteDatabase(self.path)
-        return UserEventStore(SQLiteEventRecorder(self.database))
+        self.place = self.new_place()
+        self.database = self.open(self.place)
+        return store_on(self.database)
+
+    def new_place(self) -> str:
+        """Where a database with nothing in it can be opened."""
+        return f"{self.folder.name}/{secrets.token_hex(4)}.sqlite"
+
+    def open(self, place: str) -> Database:
+        return SQLiteDatabase(place)
 
     def create_vault(self) -> AesGcmVault:
         return AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)}))
@@ -221,7 +234,7 @@ class WatchedCommands(Commands):
 
 
 class ApplicationLife(LifeOnSQLite):
-    """Everything on one file: commands, read models, outbox and a provider, driven step by step."""
+    """Everything on one database: commands, read models, outbox and a provider, driven step by step."""
 
     policy = SHORT_TEMPERED.model_copy(update={"code_limits": ()})  # so that there are many SMS
 
@@ -242,7 +255,7 @@ class ApplicationLife(LifeOnSQLite):
         self.worker = OutboxWorker(self.outbox, notifier, instance_id="default", jitter=lambda: 1.0)
 
     def log(self) -> UserEventStore:
-        return UserEventStore(SQLiteEventRecorder(self.database))
+        return store_on(self.database)
 
     # What may happen, beyond the commands.
 
@@ -274,8 +287,8 @@ class ApplicationLife(LifeOnSQLite):
     @rule()
     def the_process_restarts(self) -> None:
         self.database.close()
-        self.database = SQLiteDatabase(self.path)
-        self.store = UserEventStore(SQLiteEventRecorder(self.database))
+        self.database = self.open(self.place)
+        self.store = store_on(self.database)
         self._wire()
 
     @rule()
@@ -352,7 +365,7 @@ class ApplicationLife(LifeOnSQLite):
         assert self._codes().keys() == {one.notification.message_id for one in self.outbox.list("default")}
         self.a_user_is_read()
         live = [self.read_models.find(*key) for key in self.model.users]
-        with Application(self.path, self.vault, clock=lambda: self.now) as application:
+        with Application(self.place, self.vault, clock=lambda: self.now) as application:
             assert application.deliveries() == self.outbox.list("default")
             for (instance_id, user_id), found in zip(self.model.users, live, strict=True):
                 if instance_id == application.instance_id:
@@ -360,7 +373,7 @@ class ApplicationLife(LifeOnSQLite):
                     assert list(application.history(user_id)) == self.histories[instance_id, user_id]
             application.rebuild()
         assert [self.read_models.find(*key) for key in self.model.users] == live
-        anew = SQLiteDatabase(self.path.with_name("anew.sqlite"))
+        anew = self.open(self.new_place())
         try:
             read_models = UserReadModels(anew)
             Subscription("users", anew, self.log(), read_models).catch_up()
@@ -423,3 +436,17 @@ TestLifeOnSQLite = LifeOnSQLite.TestCase
 TestLifeOnSQLite.settings = lives(25, 25)
 TestApplicationLife = ApplicationLife.TestCase
 TestApplicationLife.settings = lives(30, 30)
+
+
+def test_the_application_lives_on_postgresql_as_it_does_on_a_file(postgresql_server: str) -> None:
+    class Life(ApplicationLife):
+        def new_place(self) -> str:
+            schema = f"life_{secrets.token_hex(8)}"
+            with psycopg.connect(postgresql_server, autocommit=True) as connection:
+                connection.execute(f"CREATE SCHEMA {schema}")
+            return f"{postgresql_server}&options=-csearch_path%3D{schema}"
+
+        def open(self, place: str) -> Database:
+            return PostgreSQLDatabase(place, patience=timedelta(seconds=10))
+
+    run_state_machine_as_test(Life, settings=lives(8, 25, deep=50))
