@@ -311,8 +311,9 @@ class Commands:
 
 def _of(by: By, stored: Sequence[Recorded]) -> Sequence[Recorded]:
     """*stored*, of which nobody learns but who caused it: a code may be in it."""
-    if stored[0].creator != by.creator:
-        raise CommandIdReused(stored[0].user_id)
+    first, *_ = stored
+    if first.creator != by.creator:
+        raise CommandIdReused(first.user_id)
     return stored
 
 
@@ -338,7 +339,7 @@ def _details(user: HumanUser, recorded: Sequence[Recorded]) -> Details:
     last = recorded[-1]
     return Details(
         sequence=last.sequence,
-        creation_date=user.created_at or recorded[0].created_at,
+        creation_date=user.created_at or last.created_at,
         change_date=last.created_at,
         resource_owner=last.resource_owner,
     )
