@@ -41,20 +41,27 @@ def cluster(settings: Sequence[str] = FAST) -> Generator[str]:
     if url := os.environ.get("HUMANUSER_POSTGRES_URL"):
         yield url
         return
+    with own_server(settings) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def own_server(settings: Sequence[str] = FAST) -> Generator[Server]:
+    """Start a server that may be frozen, stopped and started again; leave nothing behind."""
     tried: list[str] = []
     for folder in candidates():
         if not (folder / "initdb").is_file() or not (folder / "postgres").is_file():
             tried.append(f"{folder}: no server there")
             continue
         home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket needs a short path
-        server = _Server(folder, home, settings)
+        server = Server(folder, home, settings)
         try:
             try:
                 server.start()
             except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
                 tried.append(f"{folder}: {error}\n{server.log()}")
                 continue
-            yield f"postgresql://postgres:unused@/postgres?host={home}"
+            yield server
             return
         finally:
             server.stop()
@@ -76,7 +83,9 @@ def candidates() -> Iterator[Path]:
     yield from sorted(installed, key=lambda folder: float(folder.parent.name), reverse=True)
 
 
-class _Server:
+class Server:
+    """A server of our own."""
+
     def __init__(self, folder: Path, home: Path, settings: Sequence[str]) -> None:
         self.folder, self.home, self.data, self.settings = folder, home, home / "data", settings
         self.process: subprocess.Popen[bytes] | None = None
@@ -92,17 +101,27 @@ class _Server:
                         shutil.copytree(part, home / part.name, symlinks=True)
                 self.folder = home / package.name / "pginstall" / "bin"
 
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres:unused@/postgres?host={self.home}"
+
     def start(self) -> None:
-        data = str(self.data)
-        settings = ["listen_addresses=", f"unix_socket_directories={self.home}", *self.settings]
-        initdb = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+        """Make a new database and run it. Raises ``OSError``, ``RuntimeError``, ``CalledProcessError``."""
+        initdb = ["-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
         with (self.home / "server.log").open("ab") as log:
-            how = {**self.how, "stdout": log, "stderr": log}
-            subprocess.run([str(self.folder / "initdb"), *initdb], check=True, **how)
+            subprocess.run([str(self.folder / "initdb"), *initdb], check=True, stdout=log, stderr=log, **self.how)
+        self.run()
+
+    def run(self) -> None:
+        """Run on the data that there are, and wait until it answers. Raises ``RuntimeError``."""
+        settings = ["listen_addresses=", f"unix_socket_directories={self.home}", *self.settings]
+        with (self.home / "server.log").open("ab") as log:
             process: subprocess.Popen[bytes] = subprocess.Popen(
-                [str(self.folder / "postgres"), "-D", data, *(f"--{setting}" for setting in settings)],
+                [str(self.folder / "postgres"), "-D", str(self.data), *(f"--{setting}" for setting in settings)],
                 preexec_fn=_die_with_parent,  # noqa: PLW1509
-                **how,
+                stdout=log,
+                stderr=log,
+                **self.how,
             )
         self.process = process
         until = time.monotonic() + 60
@@ -116,7 +135,14 @@ class _Server:
             return (self.data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
         return False
 
+    def processes(self) -> list[int]:
+        """The ids of all its processes, itself first."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [self.process.pid, *map(int, children.split())]
+
     def stop(self) -> None:
+        """End it at once, as if it had crashed."""
         if self.process is not None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(30)

@@ -69,7 +69,7 @@ class Application:
             worker = OutboxWorker(self._outbox, notifier, instance_id=instance_id)
             self._workers += [
                 Worker(self._notifications.name, self._database, self._notifications.follow),
-                *(Worker(f"sms-{number}", self._database, worker.send_due) for number in range(1, sms_workers + 1)),
+                *(Worker(f"sms-{number}", self._database, worker.send_next) for number in range(1, sms_workers + 1)),
             ]
 
     def __enter__(self) -> Self:

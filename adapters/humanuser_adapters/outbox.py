@@ -277,22 +277,32 @@ class OutboxWorker:
         self._timer = timer
 
     def send_due(self) -> timedelta | None:
-        """Send all that is due now; how long until the next is due, None if none waits."""
-        while True:
-            start = self._timer()  # before the lease begins
-            claim = self._outbox.claim(self._instance_id)
-            if claim is None:
-                return self._outbox.due_in(self._instance_id)
-            self._send(claim, give_up_at=start + self._outbox.lease.total_seconds() / 2)
+        """Send all that is due; how long until the next is, None if none waits."""
+        while (wait := self.send_next()) == timedelta(0):
+            pass
+        return wait
+
+    def send_next(self) -> timedelta | None:
+        """Send the one that is longest due, if any is; how long until the next is, None if none waits."""
+        start = self._timer()  # before the lease begins
+        claim = self._outbox.claim(self._instance_id)
+        if claim is None:
+            return self._outbox.due_in(self._instance_id)
+        self._send(claim, give_up_at=start + self._outbox.lease.total_seconds() / 2)
+        return timedelta(0)
 
     def _send(self, claim: Claim, *, give_up_at: float) -> None:
+        used_up = claim.interruptions >= MOST_INTERRUPTIONS
         outcome = self._notifier.deliver(
             claim.notification,
             interrupted=claim.interruptions > 0,
-            still_ours=lambda: self._timer() < give_up_at,
+            still_ours=lambda: not used_up and self._timer() < give_up_at,
         )
+        if outcome is None and used_up:
+            outcome = Unknown("every attempt was interrupted")
         if outcome is None:
             log.warning("SMS %s was not sent in time, and is left to others", claim.notification.message_id)
+            self._outbox.settle(claim, State.DUE, "nothing was sent in time")
             return
         state, note, pause = self._after(outcome, claim)
         log.log(

@@ -121,14 +121,15 @@ class Subscription:
         return Lag(max(self._log.head() - position, 0) if following else 0, oldest)
 
     def catch_up(self) -> int:
-        """Take in all there is, and tell how many events that was; what cannot be read is parked.
+        """Take in all there is now, and tell how many events that was; what cannot be read is parked.
 
         Raises ``ConsumerFailed``: everything before that event is taken in, nothing behind it.
         """
         count = 0
         position = self.position()
+        head = self._log.head()  # what comes later is for the next time: it may go on for ever
         limit = BATCH
-        while entries := self._log.read_log(after=position, limit=limit):
+        while position < head and (entries := self._log.read_log(after=position, limit=limit)):
             try:
                 position, more = self._take_in(position, entries)
                 count += more

@@ -235,16 +235,16 @@ def test_what_nobody_can_tell_is_left_to_people_after_three_times(
 
 def test_a_worker_that_was_frozen_before_it_sent_leaves_the_sms_to_others(world: World) -> None:
     world.add_user()
-    seconds = iter([0.0, LEASE.total_seconds() / 2, 0.0])
-    world.worker = OutboxWorker(
-        world.outbox, world.notifier, instance_id="default", jitter=lambda: 1.0, timer=lambda: next(seconds)
-    )
+    seconds = iter([0.0, LEASE.total_seconds() / 2])
+    frozen = OutboxWorker(world.outbox, world.notifier, instance_id="default", timer=lambda: next(seconds))
 
-    wait = world.worker.send_due()
+    frozen.send_next()
 
-    assert wait == LEASE
     assert world.sender.sent == []
-    assert world.states() == [(State.CLAIMED, 1, "")]
+    assert world.states() == [(State.DUE, 1, "nothing was sent in time")]
+    world.worker.send_due()
+    assert world.states() == [(State.SENT, 2, "id")]
+    assert world.deliveries()[0].interruptions == 0
 
 
 @pytest.mark.parametrize("outcome", [Permanent("no such number"), Misconfigured("no account")])
@@ -384,6 +384,21 @@ def test_a_worker_that_died_before_sending_is_made_up_for(world: World) -> None:
     assert world.states() == [(State.SENT, 2, "id")]
 
 
+def test_what_kills_its_worker_three_times_is_left_to_people(world: World) -> None:
+    world.add_user()
+    world.sender.script = [ConnectionAbortedError("killed")] * MOST_INTERRUPTIONS
+
+    for _ in range(MOST_INTERRUPTIONS):
+        with pytest.raises(ConnectionAbortedError):
+            world.worker.send_due()
+        world.sender.sent.clear()  # it never arrived
+        world.clock.now += LEASE
+    world.worker.send_due()
+
+    assert [state for state, _, _ in world.states()] == [State.UNKNOWN]
+    assert world.sender.sent == []
+
+
 def test_many_workers_send_each_sms_once(world: World) -> None:
     for number in range(20):
         world.add_user(f"user{number}")
@@ -401,3 +416,13 @@ def test_other_instances_sms_are_left_alone(world: World) -> None:
     assert world.outbox.claim("other") is None
     assert world.outbox.list("other") == []
     assert world.outbox.due_in("other") is None
+
+
+def test_a_worker_may_stop_after_each_sms_however_many_wait(world: World) -> None:
+    for number in range(3):
+        world.add_user(f"user{number}")
+
+    waits = [world.worker.send_next() for _ in range(4)]
+
+    assert waits == [timedelta(0)] * 3 + [None]
+    assert len(world.sender.sent) == 3

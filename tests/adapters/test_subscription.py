@@ -13,6 +13,7 @@ from humanuser.testing import AT
 from humanuser.testing.event_store import ADDED, CHANGED
 from humanuser_adapters import subscription as subscription_module
 from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.event_log import Entry
 from humanuser_adapters.subscription import BEHIND_ANOTHER, BY_HAND, ConsumerFailed, Lag, Subscription
 
 
@@ -261,3 +262,18 @@ def test_a_store_that_is_away_is_an_error_and_loses_nothing(world: World, monkey
     subscription.follow()
 
     assert world.seen() == [1]
+
+
+def test_writers_who_never_rest_do_not_keep_it_from_coming_to_an_end(world: World) -> None:
+    world.append(ADDED, *[CHANGED] * 6)
+    subscription = world.subscribe()
+    read_log = world.store.read_log
+
+    def while_others_write(*, after: int, limit: int) -> Sequence[Entry]:
+        world.append(CHANGED, after=world.store.head())
+        return read_log(after=after, limit=limit)
+
+    world.store.read_log = while_others_write  # type: ignore[method-assign]
+
+    assert subscription.catch_up() == 9
+    assert subscription.lag().positions > 0
