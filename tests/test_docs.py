@@ -71,6 +71,14 @@ def test_the_guarantees_name_every_proof_and_no_other() -> None:
     assert [promise for _, promise, _, backing, _ in promises if "**R" not in backing and "](" not in backing] == []
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    tests = "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py"))
+
+    assert named
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
 def test_the_commands_that_the_readme_names_exist() -> None:
     names = set(re.findall(r"make (\w+)", (ROOT / "README.md").read_text()))
 
