@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT = timedelta(seconds=1)
 """Even if nothing rings."""
-PAUSE_AFTER_FAULT = timedelta(seconds=0.5)
+PAUSE_AFTER_FAULT = timedelta(seconds=0.25)
 """So that all goes on within a second after the database is back."""
 
 
