@@ -16,7 +16,6 @@ from reliability import kills
 from reliability.kills import Place, Provider, change_phones, give_commands, judge_codes, judge_commands, send_codes
 from reliability.proof import Figure
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 """Children of a fork use no thread of their parent's here."""
 
