@@ -132,14 +132,24 @@ class Server:
 
     def _ready(self) -> bool:
         with contextlib.suppress(OSError, IndexError):
-            return (self.data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+            return (self.data / "postmaster.pid").read_text().splitlines()[7].strip() in {"ready", "standby"}
         return False
 
-    def processes(self) -> list[int]:
-        """The ids of all its processes, itself first."""
+    def signal(self, number: signal.Signals) -> None:
+        """Send *number* to all its processes."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [self.process.pid, *map(int, children.split())]
+        self.process.send_signal(signal.SIGSTOP)  # so that it starts no others meanwhile
+        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), number)
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as when its machine loses power: no process of it does anything after another has ended."""
+        assert self.process is not None
+        self.signal(signal.SIGSTOP)
+        self.signal(signal.SIGKILL)
+        self.process.wait(30)
 
     def stop(self) -> None:
         """End it at once, as if it had crashed."""

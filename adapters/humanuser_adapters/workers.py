@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+from humanuser import StoreUnavailable
 from humanuser_adapters.database import Database
 
 log = logging.getLogger(__name__)
@@ -58,10 +59,17 @@ class Worker:
             try:
                 wait = self._work()
                 self.fault = None
+            except StoreUnavailable as error:
+                if self.fault is None:
+                    log.error("%s stopped, will try again: %s", self.name, error)  # noqa: TRY400 - the text says it all
+                self._pause(error)
             except Exception as error:  # whatever it is, the others must go on and an operator must know
                 if self.fault != str(error):
                     log.exception("%s stopped, will try again", self.name)
-                self.fault = str(error)
-                self._stopping.wait(PAUSE_AFTER_FAULT.total_seconds())
+                self._pause(error)
             else:
                 self._rung.wait(min(LONGEST_WAIT if wait is None else wait, LONGEST_WAIT).total_seconds())
+
+    def _pause(self, error: Exception) -> None:
+        self.fault = str(error)
+        self._stopping.wait(PAUSE_AFTER_FAULT.total_seconds())

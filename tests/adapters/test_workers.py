@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from fakes import PATIENCE_SECONDS, eventually
+from humanuser import StoreUnavailable
 from humanuser_adapters import workers
 from humanuser_adapters.database import Database
 from humanuser_adapters.workers import Worker
@@ -48,11 +49,25 @@ def test_it_works_when_its_own_time_is_up(database: Database) -> None:
     worker.stop()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "lines"),
+    [
+        (ValueError("bad"), ValueError("bad"), 1),
+        (ValueError("bad"), ValueError("worse"), 2),
+        (StoreUnavailable("gone"), StoreUnavailable("it starts"), 1),
+        (StoreUnavailable("gone"), ValueError("bad"), 2),
+    ],
+)
 def test_a_fault_is_told_once_and_the_work_goes_on(
-    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    first: Exception,
+    second: Exception,
+    lines: int,
 ) -> None:
     monkeypatch.setattr(workers, "PAUSE_AFTER_FAULT", timedelta(milliseconds=1))
-    faults = [ValueError("bad"), ValueError("bad"), None]
+    faults = [first, second, None]
     healthy: list[bool] = []
 
     def work() -> timedelta:
@@ -69,7 +84,10 @@ def test_a_fault_is_told_once_and_the_work_goes_on(
         worker.stop()
 
     assert healthy[:4] == [True, False, False, True]
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == lines
+    assert sum(bool(one.exc_info) for one in caplog.records) == sum(
+        isinstance(one, ValueError) for one in (first, second)[:lines]
+    )
 
 
 def test_stopping_waits_for_the_work_at_hand(database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import secrets
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.proofs) - set(PROOFS):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
+    logging.basicConfig(handlers=[logging.NullHandler()])  # faults are what this is about
     effort = Effort(options.quick, options.seed)
     console = Console(soft_wrap=True)
     table = Table("", "what", "measured", "wanted", title=_title(effort))

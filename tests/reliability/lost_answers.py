@@ -67,7 +67,7 @@ def lose_answers(
     ):
         told = list(pool.map(lambda user: _change(application.commands, user, count // CLIENTS, name), users))
     acknowledged = {command: sequence for one in told for command, sequence in one.acknowledged.items()}
-    stored, doubled = _stored(server.url)
+    stored, doubled = stored_commands(server.url)
     yield Figure("commands", len(acknowledged))
     yield Figure("requests lost on the way to the database", proxy.requests_lost)
     yield Figure("answers lost on the way back", proxy.answers_lost)
@@ -95,7 +95,7 @@ def _change(commands: Commands, user_id: str, count: int, name: Callable[[str, i
     return told
 
 
-def _stored(url: str) -> tuple[dict[str, int], int]:
+def stored_commands(url: str) -> tuple[dict[str, int], int]:
     """How far each command brought its user, and how often something stands there a second time."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import pairwise
 
 import psycopg
 
@@ -17,9 +16,9 @@ from cluster import Server, own_server
 from humanuser import Accepted, By, HumanUserAdded, Policy, Sms, StoreUnavailable
 from humanuser_adapters.application import Application
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
+from reliability.lost_answers import stored_commands
 from reliability.proof import Effort, Figure, Proof, at_most, none
 
-CLIENTS = 3
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 60.0
 BREATH_SECONDS = 1.0
 """Between two outages."""
@@ -44,14 +43,11 @@ def stopped(server: Server) -> Iterator[None]:
 @contextmanager
 def frozen(server: Server) -> Iterator[None]:
     """The server answers nothing and closes nothing."""
-    processes = server.processes()
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
+    server.signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in processes:
-            os.kill(process, signal.SIGCONT)
+        server.signal(signal.SIGCONT)
 
 
 @contextmanager
@@ -86,22 +82,33 @@ class Phones:
         return Accepted() if sms.message_id in self.taken else None
 
 
-@dataclass
 class Clients:
-    """Threads that change phones and read, one call after the other, and note how long each took."""
+    """Threads that change phones and read, one call after the other, and note what they were answered, and when."""
 
-    application: Application
-    longest: float = 0.0
-    acknowledged: dict[str, list[int]] = field(default_factory=dict)
-    """The sequences that each user was told of."""
-    refused: int = 0
-    errors: list[str] = field(default_factory=list)
-    _stopping: threading.Event = field(default_factory=threading.Event)
+    def __init__(self, application: Application, count: int = 3, pause_seconds: float = 0.05) -> None:
+        """*count* threads, each with a user of its own."""
+        self.acknowledged: dict[str, int] = {}
+        """The sequence that each command id brought its user to."""
+        self.refused = 0
+        self.longest = 0.0
+        self.errors: list[str] = []
+        self._acknowledged_at = [time.monotonic()]
+        self._application = application
+        self._users = [f"user{number}" for number in range(count)]
+        self._pause_seconds = pause_seconds
+        self._stopping = threading.Event()
+        for user_id in self._users:
+            application.commands.add_human_user(user_id, HumanUserAdded(user_name="a"), by=ADMIN)
+
+    @property
+    def longest_standstill(self) -> float:
+        """The seconds between two commands that were acknowledged, at most."""
+        return max(after - before for before, after in pairwise(sorted(self._acknowledged_at)))
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """They work while the block runs."""
-        threads = [threading.Thread(target=self._work, args=(f"user{number}",)) for number in range(CLIENTS)]
+        threads = [threading.Thread(target=self._work, args=(user,)) for user in self._users]
         for thread in threads:
             thread.start()
         try:
@@ -112,37 +119,33 @@ class Clients:
                 thread.join()
 
     def _work(self, user_id: str) -> None:
-        turn = 0
-        acknowledged = self.acknowledged.setdefault(user_id, [])
+        turn = 1
         while not self._stopping.is_set():
-            turn += 1
-            change = self._timed(
-                lambda: (
-                    self.application.commands.change_phone(
-                        user_id,
-                        NUMBERS[turn % 2],  # noqa: B023 - called at once
-                        by=By("admin", "org1", command_id=f"{user_id}-{turn}"),  # noqa: B023 - as above
-                    ).sequence
-                )
-            )
-            if change is None:
-                turn -= 1  # again, under the same id
-            else:
-                acknowledged.append(change)
-            self._timed(lambda: self.application.find_user(user_id) is not None)
-            self._stopping.wait(0.05)
+            if self._timed(self._change_phone, user_id, turn):
+                turn += 1  # else again, under the same id
+            self._timed(self._application.find_user, user_id)
+            self._stopping.wait(self._pause_seconds)
 
-    def _timed(self, call: Callable[[], int]) -> int | None:
+    def _change_phone(self, user_id: str, turn: int) -> None:
+        by = By("admin", "org1", command_id=f"{user_id}-{turn}")
+        details = self._application.commands.change_phone(user_id, NUMBERS[turn % 2], by=by)
+        self.acknowledged[f"{user_id}-{turn}"] = details.sequence
+        self._acknowledged_at.append(time.monotonic())
+
+    def _timed(self, call: Callable[..., object], *args: object) -> bool:
+        """Whether *call* gave a result."""
         start = time.monotonic()
-        answer = None
         try:
-            answer = call()
+            call(*args)
         except StoreUnavailable:
             self.refused += 1
         except Exception as error:  # noqa: BLE001 - any other is what is looked for
             self.errors.append(repr(error))
-        self.longest = max(self.longest, time.monotonic() - start)
-        return answer
+        else:
+            return True
+        finally:
+            self.longest = max(self.longest, time.monotonic() - start)
+        return False
 
 
 def run(effort: Effort) -> Iterator[Figure]:
@@ -159,10 +162,8 @@ def endure(server: Server, spans: list[float]) -> Iterator[Figure]:
     """One outage of each of *spans* seconds."""
     vault, phones = AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)})), Phones()
     with Application(server.url, vault, sender=phones, policy=POLICY) as application:
-        for number in range(CLIENTS):
-            application.commands.add_human_user(f"user{number}", HumanUserAdded(user_name="a"), by=ADMIN)
-        application.start()
         clients = Clients(application)
+        application.start()
         slowest_health = 0.0
         with clients.at_work():
             for number, seconds in enumerate(spans):
@@ -171,18 +172,17 @@ def endure(server: Server, spans: list[float]) -> Iterator[Figure]:
                     time.sleep(seconds)
                 slowest_health = max(slowest_health, _seconds_until_healthy(application, phones, number))
         workers_down = len(application.problems())
-        behind = _behind_at_the_end(application)
-        stored = {user: len(application.history(user)) for user in clients.acknowledged}
-        lost = sum(max(told, default=0) > stored[user] for user, told in clients.acknowledged.items())
-        twice = sum(len(told) - len(set(told)) for told in clients.acknowledged.values())
+        behind = behind_at_the_end(application)
+    stored, doubled = stored_commands(server.url)
     yield Figure("outages", len(spans))
     yield Figure("seconds of them", round(sum(spans), 1))
-    yield Figure("calls answered with a result", sum(map(len, clients.acknowledged.values())))
+    yield Figure("calls answered with a result", len(clients.acknowledged))
     yield Figure("calls answered as unavailable", clients.refused)
     yield none("calls answered with any other error", len(clients.errors))
     yield at_most(2, "seconds that the longest call took", round(clients.longest, 2))
     yield at_most(1, "seconds until all was well again, at most", round(slowest_health, 2))
-    yield none("acknowledged commands lost or given twice", lost + twice)
+    yield none("acknowledged commands lost", sum(stored.get(one) != at for one, at in clients.acknowledged.items()))
+    yield none("commands that took effect twice", doubled)
     yield none("workers that did not come back by themselves", workers_down)
     yield none("events that the projections were behind in the end", behind)
     yield none("SMS sent twice", len(phones.taken) - len(set(phones.taken)))
@@ -207,7 +207,7 @@ def _seconds_until_healthy(application: Application, phones: Phones, number: int
     return float("inf")
 
 
-def _behind_at_the_end(application: Application) -> int:
+def behind_at_the_end(application: Application) -> int:
     until = time.monotonic() + PATIENCE_SECONDS
     while (behind := application.subscriptions()["users"].lag().positions) and time.monotonic() < until:
         time.sleep(0.01)
