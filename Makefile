@@ -40,7 +40,7 @@ mutants: $(READY)
 	nice $(BIN)/python tests/mutants.py $(MODULES)
 
 reliability: $(READY)
-	cd tests && PYTHONUNBUFFERED=1 ../$(BIN)/python -m reliability $(if $(QUICK),--quick) $(PROOFS)
+	PYTHONPATH=tests PYTHONUNBUFFERED=1 $(BIN)/python -m reliability $(if $(QUICK),--quick) $(PROOFS)
 
 docs: $(READY)
 	$(BIN)/python docs/reference_pages.py

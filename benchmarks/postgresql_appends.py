@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -54,10 +55,28 @@ SELECT humanuser_append(
     ARRAY['{PAYLOADS[0]}', '{PAYLOADS[1]}']
 );
 """
+SCRIPTS = {
+    "library": LIBRARY.replace("\\startpipeline", "").replace("\\endpipeline", ""),
+    "together": LIBRARY,
+    "ours": OURS,
+}
+
+Rates = dict[str, list[float]]
+"""By name of the script, one for each round."""
 
 
 def main() -> None:
     """Print appends a second and the ratio."""
+    print(f"appends of two events a second, median of {ROUNDS} rounds of {SECONDS} s:")
+    print(f"{'connections':>12} {'library':>10} {'together':>10} {'ours':>10}   ours to each")
+    for count, rates in measured(CONNECTIONS, ROUNDS, SECONDS):
+        figures = " ".join(f"{statistics.median(rates[name]):>10.0f}" for name in SCRIPTS)
+        to_each = " ".join(f"{times_as_many(rates, name):>6.1f}" for name in ("library", "together"))
+        print(f"{count:>12} {figures}   {to_each}", flush=True)
+
+
+def measured(connections: Iterable[int], rounds: int, seconds: int) -> Iterator[tuple[int, Rates]]:
+    """Appends a second on a server of our own that waits for its disk, for each number of *connections*."""
     folder = next(one for one in candidates() if (one / "pgbench").is_file())
     with cluster(DURABLE) as url, tempfile.TemporaryDirectory() as place:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -65,28 +84,23 @@ def main() -> None:
         database = PostgreSQLDatabase(url)
         PostgreSQLEventRecorder(database)
         database.close()
-        scripts = {}
-        one_by_one = LIBRARY.replace("\\startpipeline", "").replace("\\endpipeline", "")
-        for name, script in (("library", one_by_one), ("together", LIBRARY), ("ours", OURS)):
-            scripts[name] = Path(place) / name
-            scripts[name].write_text(script)
-        print(f"appends of two events a second, median of {ROUNDS} rounds of {SECONDS} s:")
-        print(f"{'connections':>12} {'library':>10} {'together':>10} {'ours':>10}   ours to each")
-        for count in CONNECTIONS:
-            rates: dict[str, list[float]] = {name: [] for name in scripts}
-            for _ in range(ROUNDS):
-                for name, path in scripts.items():
-                    rates[name].append(_rate(folder / "pgbench", url, path, count))
-            figures = " ".join(f"{statistics.median(rates[name]):>10.0f}" for name in scripts)
-            to_each = " ".join(
-                f"{statistics.median(b / a for a, b in zip(rates[name], rates['ours'], strict=True)):>6.1f}"
-                for name in ("library", "together")
-            )
-            print(f"{count:>12} {figures}   {to_each}", flush=True)
+        for name, script in SCRIPTS.items():
+            Path(place, name).write_text(script)
+        for count in connections:
+            rates: Rates = {name: [] for name in SCRIPTS}
+            for _ in range(rounds):
+                for name in SCRIPTS:
+                    rates[name].append(_rate(folder / "pgbench", url, Path(place, name), count, seconds))
+            yield count, rates
 
 
-def _rate(pgbench: Path, url: str, script: Path, connections: int) -> float:
-    options = ["-n", "-M", "prepared", "-c", str(connections), "-j", "2", "-T", str(SECONDS), "-f", str(script)]
+def times_as_many(rates: Rates, name: str) -> float:
+    """Ours to those of *name*, the median of the rounds."""
+    return statistics.median(ours / theirs for ours, theirs in zip(rates["ours"], rates[name], strict=True))
+
+
+def _rate(pgbench: Path, url: str, script: Path, connections: int, seconds: int) -> float:
+    options = ["-n", "-M", "prepared", "-c", str(connections), "-j", "2", "-T", str(seconds), "-f", str(script)]
     done = subprocess.run([pgbench, *options, url], capture_output=True, text=True, check=True)  # noqa: S603 - ours
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
     return float(found[1]) if found else float("nan")

@@ -31,6 +31,7 @@ PROOFS = {
     "R10": "races",
     "R11": "guesses",
     "R14": "secrets_hidden",
+    "R15": "appends",
 }
 """The module of each."""
 

@@ -40,6 +40,11 @@ def at_most(limit: float, what: str, measured: float) -> Figure:
     return Figure(what, measured, f"<= {limit:g}", measured <= limit)
 
 
+def at_least(limit: float, what: str, measured: float) -> Figure:
+    """A figure with a floor."""
+    return Figure(what, measured, f">= {limit:g}", measured >= limit)
+
+
 def exactly(wanted: float, what: str, measured: float) -> Figure:
     """A figure that must be one."""
     return Figure(what, measured, f"{wanted:g}", measured == wanted)
