@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -68,8 +68,7 @@ class Twilio:
         found = [
             {**message, **self._redacted(message)}
             for message in self.messages
-            if message["to"] == to
-            and parsedate_to_datetime(message["date_created"]).date() >= date.fromisoformat(since)
+            if message["to"] == to and parsedate_to_datetime(message["date_created"]) >= datetime.fromisoformat(since)
         ]
         page = [{name: one[name] for name in one if name != "form"} for one in found[: int(size)]]
         return {"messages": page, "next_page_uri": "/more" if len(found) > int(size) else None, "page": 0}

@@ -370,7 +370,7 @@ class TestLookUp:
         assert request.method == "GET"
         assert parse_qs(urlsplit(request.target).query) == {
             "To": ["+41791234567"],
-            "DateSent>": ["2026-05-09"],
+            "DateSent>": ["2026-05-09T00:00:00Z"],
             "PageSize": ["20"],
         }
 

@@ -98,7 +98,7 @@ class TwilioSms:
         return None
 
     def _list(self, sms: Sms, since: datetime) -> TwilioMessages | Unknown:
-        query = urlencode({"To": sms.to.e164, "DateSent>": f"{since:%Y-%m-%d}", "PageSize": PAGE_SIZE})
+        query = urlencode({"To": sms.to.e164, "DateSent>": f"{since:%Y-%m-%dT00:00:00Z}", "PageSize": PAGE_SIZE})
         exchange = self._endpoint.exchange("GET", self._headers, target=f"{self._target}?{query}")
         if not isinstance(exchange, Answer):
             return Unknown(f"Twilio cannot be asked: {exchange.reason}")
