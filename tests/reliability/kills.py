@@ -34,6 +34,7 @@ LEASE = timedelta(seconds=0.5)
 PROVIDER_SECONDS = 0.03
 """Between taking an SMS and answering."""
 DRAIN_SECONDS = 60
+MOST_STARTS = 20
 POLICY = Policy.recommended().model_copy(update={"code_limits": (), "pause_between_codes": None})
 CODE, SENT = "user.human.phone.code.added", "user.human.phone.code.sent"
 ENDS_A_CODE = {CODE, "user.human.phone.changed", "user.human.phone.verified", "user.human.phone.removed"}
@@ -291,16 +292,21 @@ def _rebuild(place: Place) -> None:
 
 
 def _fork(do: Callable[[], object]) -> int:
-    """The id of a process that does that and nothing else; it shares no connection, because there is none yet."""
+    """The id of a process that does that and nothing else; it shares no connection, because there is none yet.
+
+    It begins anew where the database is too busy, as whoever looks after servers starts them again.
+    """
     pid = os.fork()
     if pid:
         return pid
     try:
-        do()
+        for _ in range(MOST_STARTS):
+            with suppress(StoreUnavailable):
+                do()
+                os._exit(0)
     except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on as its parent
         traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    os._exit(1)
 
 
 def _in_a_process(do: Callable[[], object]) -> None:
