@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+from google.protobuf.message import Message
+
 from humanuser import Event, Fact, LimitReached
-from humanuser_adapters.api.methods import METHODS, Method
+from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.refusals import REFUSALS
 from humanuser_adapters.api.status import HTTP_STATUS
 from humanuser_adapters.settings import Settings
@@ -105,8 +107,8 @@ def settings() -> str:
 def api() -> str:
     """Every method of the API."""
     rows = [
-        f"| {method.name} | `{method.verb} {method.path}` | {method.permission or 'authenticated'} | {_fields(method)} | "
-        f"{', '.join(f'`{field.alias}`' for field in method.response.model_fields.values())} |"
+        f"| {method.name} | `{method.verb} {method.path}` | {method.permission or 'authenticated'} | "
+        f"{_fields(method.request, method.path)} | {_fields(method.response)} |"
         for method in METHODS
     ]
     return _page(
@@ -156,9 +158,8 @@ def _default(value: object) -> str:
     return "" if value is None else f"`{value}`"
 
 
-def _fields(method: Method) -> str:
-    names = [field.alias for name, field in method.request.model_fields.items() if name != "user_id"]
-    return ", ".join(f"`{name}`" for name in names)
+def _fields(kind: type[Message], path: str = "") -> str:
+    return ", ".join(f"`{field.json_name}`" for field in kind.DESCRIPTOR.fields if f"{{{field.name}}}" not in path)
 
 
 if __name__ == "__main__":

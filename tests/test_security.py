@@ -60,9 +60,9 @@ from humanuser import (
     TooMuchContention,
     VerificationCode,
 )
-from humanuser_adapters.api import PhoneService, rest_app
-from humanuser_adapters.api.json_body import decode
-from humanuser_adapters.api.messages import VerifyMyPhoneRequest
+from humanuser_adapters.api import PhoneService, http_app
+from humanuser_adapters.api.json_coding import decode
+from humanuser_adapters.api.protos.auth_pb2 import VerifyMyPhoneRequest
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import TokenFile, add_to_token_file, new_token
 from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
@@ -592,7 +592,7 @@ def _outbox_rows(path: Path) -> str:
 
 def _client(application: Application, tokens: Path) -> TestClient:
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    return TestClient(rest_app(service, TokenFile(tokens)), raise_server_exceptions=False)
+    return TestClient(http_app(service, TokenFile(tokens)), raise_server_exceptions=False)
 
 
 def _hits(needles: Iterable[str], places: Mapping[str, str | bytes]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from fakes import Callers, eventually
-from humanuser_adapters.api import PhoneService, rest_app
+from humanuser_adapters.api import PhoneService, http_app
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.application import Application
 
@@ -34,7 +34,7 @@ QUIET = (
 @pytest.fixture
 def url(application: Application) -> Iterator[str]:
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    server = uvicorn.Server(uvicorn.Config(rest_app(service, Callers()), http="h11", port=0, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(http_app(service, Callers()), http="h11", port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     assert eventually(lambda: server.started)

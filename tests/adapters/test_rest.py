@@ -24,7 +24,7 @@ from humanuser import (
     StoreUnavailable,
     UnreadableEvent,
 )
-from humanuser_adapters.api import PhoneService, rest_app
+from humanuser_adapters.api import PhoneService, http_app
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import permissions_of
@@ -51,7 +51,7 @@ def client(application: Application) -> TestClient:
     by = By("admin", organization="org1")
     application.commands.add_human_user("ada", HumanUserAdded(user_name="ada"), phone=OLD, by=by)
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    return _client(rest_app(service, CALLERS))
+    return _client(http_app(service, CALLERS))
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_a_failure_of_ours_is_told_without_its_reason(
     def fail(_: str) -> None:
         raise failure
 
-    client = _client(rest_app(PhoneService(application.commands, fail, application.new_user_id), CALLERS))
+    client = _client(http_app(PhoneService(application.commands, fail, application.new_user_id), CALLERS))
 
     with caplog.at_level(logging.ERROR, "humanuser_adapters"):
         answer = client.get(ADAS_PHONE)
@@ -448,7 +448,7 @@ def test_the_server_is_ready_when_nothing_is_wrong(
     application: Application, problems: dict[str, str], status: int
 ) -> None:
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    client = TestClient(rest_app(service, CALLERS, readiness=lambda: problems))
+    client = TestClient(http_app(service, CALLERS, readiness=lambda: problems))
 
     answer = client.get("/readyz")
 
@@ -470,7 +470,7 @@ def test_the_document_has_every_method_and_every_message(client: TestClient) -> 
     assert document["servers"] == [{"url": "/"}]
     names = {reference.removeprefix("#/components/schemas/") for reference in _references(document)}
     assert names <= document["components"]["schemas"].keys()
-    assert {"UpdateHumanPhoneRequest", "PhoneResponse", "Status"} <= names
+    assert {"UpdateHumanPhoneRequest", "GetHumanPhoneResponse", "Status"} <= names
 
 
 def test_the_document_says_how_messages_look(client: TestClient) -> None:

@@ -18,7 +18,7 @@ from humanuser import (
     PhoneVerificationFailed,
     UserRemoved,
 )
-from humanuser_adapters.api import PhoneService, rest_app
+from humanuser_adapters.api import PhoneService, http_app
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import permissions_of
 from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
@@ -51,7 +51,7 @@ def client(application: Application) -> TestClient:
     application.commands.add_human_user("ada", HumanUserAdded(user_name="ada"), phone=OLD, by=by)
     application.commands.add_human_user("eve", HumanUserAdded(user_name="eve"), phone=OLD, by=by)
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    return TestClient(rest_app(service, CALLERS), headers=as_caller("admin"), raise_server_exceptions=False)
+    return TestClient(http_app(service, CALLERS), headers=as_caller("admin"), raise_server_exceptions=False)
 
 
 LENGTH = "invalid UpdateHumanPhoneRequest.Phone: value length must be between 1 and 50 runes, inclusive"

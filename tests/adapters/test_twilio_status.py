@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from fakes import Callers, FakeClock, eventually
 from humanuser import By, HumanUserAdded, PhoneVerificationCodeSent, Sms, Unknown
-from humanuser_adapters.api import PhoneService, rest_app
-from humanuser_adapters.api.rest import LARGEST_BODY
+from humanuser_adapters.api import PhoneService, http_app
+from humanuser_adapters.api.dispatch import LARGEST_MESSAGE
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.twilio_status import twilio_routes
 from humanuser_adapters.outbox import State
@@ -49,7 +49,7 @@ class World:
         self.application = application
         service = PhoneService(application.commands, application.find_user, application.new_user_id)
         routes = twilio_routes(SETTINGS, application.sms_reported)
-        self.client = TestClient(rest_app(service, Callers(), routes=routes))
+        self.client = TestClient(http_app(service, Callers(), routes=routes))
 
     def message_id(self) -> str:
         (delivery,) = self.application.deliveries()
@@ -122,7 +122,7 @@ def test_an_sms_that_is_none_of_ours_is_passed_over(world: World) -> None:
 
 
 def test_a_body_without_end_is_not_read(world: World) -> None:
-    answer = world.client.post("/hooks/twilio", content=b"a" * (LARGEST_BODY + 1))
+    answer = world.client.post("/hooks/twilio", content=b"a" * (LARGEST_MESSAGE + 1))
 
     assert answer.status_code == 429
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from humanuser import EVERY_ORGANIZATION, LONGEST_TEXT, Authenticator, Caller, is_clean_text
+from humanuser import LONGEST_TEXT, Authenticator, Caller, is_clean_text
+from humanuser_adapters.api.call import Call, require_permission
 from humanuser_adapters.api.methods import Method
-from humanuser_adapters.api.service import Call
 from humanuser_adapters.api.status import CallError, Code
 
 _SCHEME = "Bearer "
@@ -27,18 +27,13 @@ def authenticate(authenticator: Authenticator, authorization: str | None) -> Cal
 def authorize(caller: Caller, method: Method, *, organization: str | None, command_key: str | None) -> Call:
     """The call that *caller* may make of *method*; *organization* is the header's, if there is one.
 
-    Raises ``CallError``: NotFound where the caller has no part in the organization, PermissionDenied where it is too
-    small.
+    A method without a permission of its own is about the caller, or looks by itself. Raises ``CallError``: NotFound
+    where the caller has no part in the organization, PermissionDenied where it is too small.
     """
-    if method.on_oneself:
-        return Call(caller, caller.organization, _command_id(caller, method, command_key))
-    organization = organization or caller.organization
-    permissions = caller.permissions_in(organization)
-    if permissions is None or organization == EVERY_ORGANIZATION or not is_clean_text(organization):
-        raise CallError(Code.NOT_FOUND, "membership not found", "AUTHZ-cdgFk")
-    if method.permission not in permissions:
-        raise CallError(Code.PERMISSION_DENIED, "No matching permissions found", "AUTH-5mWD2")
-    return Call(caller, organization, _command_id(caller, method, command_key))
+    chosen = organization if organization and method.permission else caller.organization
+    if method.permission:
+        require_permission(caller, chosen, method.permission, error_id="AUTH-5mWD2")
+    return Call(caller, chosen, _command_id(caller, method, command_key))
 
 
 def _command_id(caller: Caller, method: Method, key: str | None) -> str | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 import json
-from functools import cache
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from humanuser_adapters.api.messages import Message
 from humanuser_adapters.api.methods import METHODS, Method
+from humanuser_adapters.api.rules import Field, Kind, name_of, text_rule
 
-_REFERENCE = "#/components/schemas/{model}"
+_REFERENCE = "#/components/schemas/{}"
 
 _STATUS: dict[str, Any] = {
     "type": "object",
@@ -37,23 +37,48 @@ _COMMAND_KEY = (
 )
 
 
-@cache
-def _schemas() -> tuple[dict[type[Message], str], dict[str, Any]]:
-    """The name of each message's schema, and the schemas."""
-    models = {method.request for method in METHODS} | {method.response for method in METHODS}
-    ordered = sorted(models, key=lambda model: model.__name__)
-    inputs = [(model, "validation" if model.__name__.endswith("Request") else "serialization") for model in ordered]
-    references, definitions = models_json_schema(inputs, ref_template=_REFERENCE)  # type: ignore[arg-type]  # a list of literals
-    names = {model: references[model, mode]["$ref"] for model, mode in inputs}  # type: ignore[index]  # as above
-    return names, definitions["$defs"]
+def _schemas() -> dict[str, Any]:
+    """The schema of every message that a method takes or gives, by its name."""
+    schemas: dict[str, Any] = {}
+    waiting: list[Kind] = [kind.DESCRIPTOR for method in METHODS for kind in (method.request, method.response)]
+    while waiting:
+        kind = waiting.pop()
+        if name_of(kind) not in schemas:
+            schemas[name_of(kind)] = _schema(kind)
+            waiting += [field.message_type for field in kind.fields if _is_object(field)]
+    return dict(sorted(schemas.items()))
+
+
+def _schema(kind: Kind) -> dict[str, Any]:
+    return {"type": "object", "properties": {field.json_name: _field(field) for field in kind.fields}}
+
+
+def _field(field: Field) -> dict[str, Any]:
+    if _is_object(field):
+        return {"$ref": _REFERENCE.format(name_of(field.message_type))}
+    if field.message_type:
+        return {"type": "string", "format": "date-time"}
+    if field.enum_type:
+        return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return {"type": "boolean"}
+    if field.type == FieldDescriptor.TYPE_UINT64:
+        return {"type": "string", "format": "uint64"}
+    rule = text_rule(field)
+    limits = {"minLength": rule.shortest, "maxLength": rule.longest} if rule else {}
+    examples = {"examples": [rule.example]} if rule and rule.example else {}
+    return {"type": "string", **limits, **examples}
+
+
+def _is_object(field: Field) -> bool:
+    return bool(field.message_type) and field.message_type.full_name != Timestamp.DESCRIPTOR.full_name
 
 
 def document(root_path: str = "") -> dict[str, Any]:
     """The OpenAPI document of the app that is mounted under *root_path*."""
-    names, schemas = _schemas()
     paths: dict[str, dict[str, Any]] = {}
     for method in METHODS:
-        paths.setdefault(method.path, {})[method.verb.lower()] = _operation(method, names)
+        paths.setdefault(method.path, {})[method.verb.lower()] = _operation(method)
     return {
         "openapi": "3.1.0",
         "info": {"title": "humanuser", "version": "v1", "description": "The phone of a human user."},
@@ -62,30 +87,30 @@ def document(root_path: str = "") -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**schemas, "Status": _STATUS},
+            "schemas": {**_schemas(), "Status": _STATUS},
         },
     }
 
 
-def _operation(method: Method, names: dict[type[Message], str]) -> dict[str, Any]:
+def _operation(method: Method) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": method.name,
         "summary": method.summary,
         "tags": [method.service],
         "parameters": _parameters(method),
         "responses": {
-            "200": {"description": "OK", "content": _json(names[method.response])},
-            "default": {"description": "Refused", "content": _json("#/components/schemas/Status")},
+            "200": {"description": "OK", "content": _json(name_of(method.response.DESCRIPTOR))},
+            "default": {"description": "Refused", "content": _json("Status")},
         },
     }
     if method.verb in ("POST", "PUT"):
-        operation["requestBody"] = {"content": _json(names[method.request])}
+        operation["requestBody"] = {"content": _json(name_of(method.request.DESCRIPTOR))}
     return operation
 
 
 def _parameters(method: Method) -> list[dict[str, Any]]:
     text = {"type": "string", "minLength": 1, "maxLength": 200}
-    headers = [_ORGANIZATION] * (not method.on_oneself) + [_COMMAND_KEY] * (method.verb != "GET")
+    headers = [_ORGANIZATION] * bool(method.permission) + [_COMMAND_KEY] * (method.verb != "GET")
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "header", "description": why, "schema": text} for name, why in headers
     ]
@@ -94,8 +119,8 @@ def _parameters(method: Method) -> list[dict[str, Any]]:
     return parameters
 
 
-def _json(reference: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": reference}}}
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _REFERENCE.format(name)}}}
 
 
 def page(openapi: dict[str, Any]) -> str:

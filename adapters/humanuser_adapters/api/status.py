@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from enum import IntEnum
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from humanuser_adapters.api.protos.object_pb2 import ErrorDetail
 
 
 class Code(IntEnum):
@@ -11,6 +20,7 @@ class Code(IntEnum):
 
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
@@ -27,6 +37,7 @@ class Code(IntEnum):
 HTTP_STATUS = {
     Code.UNKNOWN: 500,
     Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
     Code.NOT_FOUND: 404,
     Code.ALREADY_EXISTS: 409,
     Code.PERMISSION_DENIED: 403,
@@ -56,3 +67,26 @@ class CallError(Exception):
         self.text = text
         self.error_id = error_id
         self.retry_after = retry_after
+
+    @property
+    def retry_after_seconds(self) -> int | None:
+        """How long to wait before it can be better, in whole seconds; None: nobody knows, or waiting does not help."""
+        return None if self.retry_after is None else max(1, math.ceil(self.retry_after.total_seconds()))
+
+    @property
+    def details(self) -> list[Message]:
+        """What programs read of it."""
+        details: list[Message] = []
+        if self.error_id:
+            details.append(ErrorDetail(id=self.error_id, message=self.text))
+        if self.retry_after_seconds is not None:
+            details.append(RetryInfo(retry_delay=Duration(seconds=self.retry_after_seconds)))
+        return details
+
+    @property
+    def status(self) -> Status:
+        """The error as it goes over every wire."""
+        packed = [AnyMessage() for _ in self.details]
+        for one, detail in zip(packed, self.details, strict=True):
+            one.Pack(detail)
+        return Status(code=self.code, message=str(self), details=packed)

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from humanuser import Authenticator
-from humanuser_adapters.api import PhoneService, rest_app
+from humanuser_adapters.api import PhoneService, http_app
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import DevelopmentToken, TokenFile
 from humanuser_adapters.cli.session import (
@@ -110,4 +110,4 @@ def _app(application: Application, authenticator: Authenticator, settings: Setti
 
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
     routes = twilio_routes(settings, application.sms_reported)
-    return rest_app(service, authenticator, readiness=application.problems, lifespan=lifespan, routes=routes)
+    return http_app(service, authenticator, readiness=application.problems, lifespan=lifespan, routes=routes)

@@ -1,19 +1,28 @@
-"""Request bodies, read as protobuf's JSON is read."""
+"""Messages as JSON: read as ZITADEL's gateway reads protobuf's JSON, which forgives some things and not others."""
 
 from __future__ import annotations
 
 import json
-from types import UnionType
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar
 
-from pydantic import ValidationError
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
-from humanuser_adapters.api.messages import Message
+from humanuser_adapters.api.rules import Field, Kind
 from humanuser_adapters.api.status import CallError, Code
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 _WHITE_SPACE = " \t\r\n"
+_INT32 = 2**31
+_TYPE_NAMES = {
+    FieldDescriptor.TYPE_STRING: "text",
+    FieldDescriptor.TYPE_BOOL: "true or false",
+    FieldDescriptor.TYPE_MESSAGE: "object",
+    FieldDescriptor.TYPE_ENUM: "name or number of the enumeration",
+}
+"""The types that fields of requests have."""
 _LONG = 1000  # digits; Python refuses to read an integer of many more, though it is well-formed
 
 
@@ -31,13 +40,12 @@ def decode(body: bytes, kind: type[AnyMessage], **overriding: str) -> AnyMessage
     members = _parse(body)
     if not isinstance(members, _Object):
         raise _malformed("the body is not an object")
-    fields = _fields(members, kind)
-    try:
-        return kind.model_validate(fields).model_copy(update=overriding)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _malformed(f"invalid value for field {where}: {first['msg']}") from None
+    return kind(**_fields(members, kind.DESCRIPTOR) | overriding)
+
+
+def encode(message: Message) -> bytes:
+    """The message as JSON: camelCase, empty fields left out, 64-bit integers as texts."""
+    return json.dumps(json_format.MessageToDict(message), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _parse(body: bytes) -> object:
@@ -55,29 +63,35 @@ def _parse(body: bytes) -> object:
     return value
 
 
-def _fields(members: _Object, kind: type[Message]) -> dict[str, Any]:
+def _fields(members: _Object, kind: Kind, within: str = "") -> dict[str, Any]:
     """The members that *kind* knows, under the names of its fields."""
-    names = {name: name for name in kind.model_fields} | {
-        field.alias: name for name, field in kind.model_fields.items() if field.alias
-    }
+    names = {name: field for field in kind.fields for name in (field.name, field.json_name)}
+    seen: set[str] = set()
     fields: dict[str, Any] = {}
     for member, value in members:
-        name = names.get(member)
-        if name is None:
+        if (field := names.get(member)) is None:
             continue
-        if name in fields:
+        if field.name in seen:
             raise _malformed(f"field {member} is there twice")
-        fields[name] = _value(value, kind.model_fields[name].annotation)
-    return {name: value for name, value in fields.items() if value is not None}
+        seen.add(field.name)
+        if value is not None:
+            fields[field.name] = _value(value, field, f"{within}{field.name}")
+    return fields
 
 
-def _value(value: Any, annotation: Any) -> Any:  # whatever JSON holds and whatever a field is declared as
-    if isinstance(value, _Object):
-        kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, Message):
-                return _fields(value, kind)
-    return value
+def _value(value: Any, field: Field, where: str) -> Any:  # what JSON and messages can hold
+    match field.type, value:
+        case FieldDescriptor.TYPE_STRING, str():
+            return value
+        case FieldDescriptor.TYPE_BOOL, bool():
+            return value
+        case FieldDescriptor.TYPE_MESSAGE, _Object():
+            return _fields(value, field.message_type, f"{where}.")
+        case FieldDescriptor.TYPE_ENUM, str() if value in field.enum_type.values_by_name:
+            return value
+        case FieldDescriptor.TYPE_ENUM, int() if not isinstance(value, bool) and abs(value) < _INT32:
+            return value
+    raise _malformed(f"invalid value for field {where}: it is no {_TYPE_NAMES[field.type]}")
 
 
 def _integer(digits: str) -> float:

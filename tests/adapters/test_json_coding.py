@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from humanuser_adapters.api import CallError, Code
-from humanuser_adapters.api.json_body import decode
-from humanuser_adapters.api.messages import AddedPhone, AddHumanUserRequest, Profile, UpdateHumanPhoneRequest
+from humanuser_adapters.api.json_coding import decode
+from humanuser_adapters.api.protos.management_pb2 import AddHumanUserRequest, UpdateHumanPhoneRequest
 
 READ = UpdateHumanPhoneRequest(phone="+41791234567", is_phone_verified=True)
 
@@ -80,7 +80,7 @@ def test_messages_within_messages_are_read_alike() -> None:
 
     read = decode(body, AddHumanUserRequest)
 
-    assert read == AddHumanUserRequest(profile=Profile(first_name="Ada"), phone=AddedPhone(phone="+41791234567"))
+    assert read == AddHumanUserRequest(profile={"first_name": "Ada"}, phone={"phone": "+41791234567"})
 
 
 @pytest.mark.parametrize(("gender", "number"), [('"GENDER_FEMALE"', 1), ("3", 3), ("null", 0)])
@@ -187,8 +187,8 @@ def test_a_wrong_type_is_refused_without_repeating_the_value(member: str, field:
         '"profile": {"firstName": 1}',
         '"profile": {"gender": "GENDER_X"}',
         '"profile": {"gender": true}',
-        '"profile": {"gender": 4}',
-        '"profile": {"gender": -1}',
+        '"profile": {"gender": 2147483648}',
+        '"profile": {"gender": 1.0}',
         '"profile": {"gender": ' + "1" * 5000 + "}",
         '"phone": "+41791234567"',
         '"phone": []',

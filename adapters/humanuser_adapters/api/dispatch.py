@@ -1,0 +1,82 @@
+"""Answers calls, whatever wire they come over: who calls, may they, are the fields in order, and then the method."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+from google.protobuf.message import DecodeError, Message
+
+from humanuser import Authenticator, CodeUnreadable, StoreUnavailable, UnreadableEvent
+from humanuser_adapters.api.access import authenticate, authorize
+from humanuser_adapters.api.methods import Method
+from humanuser_adapters.api.rules import refuse_broken_rules
+from humanuser_adapters.api.service import PhoneService
+from humanuser_adapters.api.status import CallError, Code
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+Headers = Mapping[str, str]
+"""By name in lower case; of those that come twice the first one."""
+
+LARGEST_MESSAGE = 4 * 1024 * 1024
+"""In bytes."""
+
+
+class Dispatcher:
+    """Answers calls of the methods of *service*."""
+
+    def __init__(self, service: PhoneService, authenticator: Authenticator) -> None:
+        self._service = service
+        self._authenticator = authenticator
+
+    def answer(self, method: Method, headers: Headers, request: Message) -> Message:
+        """The answer to *request*. Raises ``CallError``, and nothing else."""
+        try:
+            caller = authenticate(self._authenticator, headers.get("authorization"))
+            organization, command_key = headers.get("x-zitadel-orgid"), headers.get("idempotency-key")
+            call = authorize(caller, method, organization=organization, command_key=command_key)
+            refuse_broken_rules(request)
+            return method.handle(self._service, call, request)
+        except CallError:
+            raise
+        except StoreUnavailable as error:
+            raise _failed(method, error, Code.UNAVAILABLE, "The store is not available now") from error
+        except UnreadableEvent as error:
+            raise _failed(method, error, Code.DATA_LOSS, "The history of this user cannot be read") from error
+        except CodeUnreadable as error:
+            raise _failed(method, error, Code.INTERNAL, "The code cannot be checked now") from error
+        except Exception as error:
+            log.exception("%s", method.name)
+            raise CallError(Code.INTERNAL, "An internal error occurred") from error
+
+    def answer_bytes(self, method: Method, headers: Headers, request: bytes) -> bytes:
+        """The same with protobuf's bytes on both sides."""
+        try:
+            message = method.request.FromString(request)
+        except DecodeError:
+            raise CallError(Code.INVALID_ARGUMENT, f"malformed request: no {method.request.__name__}") from None
+        return self.answer(method, headers, message).SerializeToString()
+
+
+async def answered(work: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
+    """What *work* gives, which runs in a thread of its own, within *seconds*.
+
+    Raises ``CallError``: DeadlineExceeded if that takes longer; what *work* does meanwhile, it does all the same.
+    """
+    if seconds is not None and seconds <= 0:
+        raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+    try:
+        with anyio.fail_after(seconds):
+            return await run_sync(work, abandon_on_cancel=True)
+    except TimeoutError:
+        raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
+
+
+def _failed(method: Method, error: Exception, code: Code, text: str) -> CallError:
+    log.error("%s: %s", method.name, error)
+    return CallError(code, text)
