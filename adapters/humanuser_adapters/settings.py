@@ -93,6 +93,14 @@ class Settings(BaseSettings):
     token_file: Path | None = Field(None, description="The TOML file of tokens that `humanuser token add` writes.")
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    grpc_port: int | None = Field(
+        None, ge=1, le=65535, description="A port of its own for gRPC. Default: it is on the same one as all else."
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        description="The certificate and those that vouch for it, a PEM file; with it only TLS is spoken.",
+    )
+    tls_key: Path | None = Field(None, description="The key of `tls_certificate`, as a PEM file.")
 
     @model_validator(mode="after")
     def _providers_are_set_up(self) -> Self:
@@ -104,6 +112,12 @@ class Settings(BaseSettings):
             raise ValueError("sms_fallback needs another sms before it")
         if chosen and self.sms_timeout_seconds >= self.sms_lease_seconds / 2:
             raise ValueError("sms_timeout_seconds must be less than half of sms_lease_seconds")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
         return self
 
     @property

@@ -10,17 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from certificates import make_certificate
 from humanuser_adapters.sms import Endpoint
 from humanuser_adapters.sms.endpoint import LONGEST_BODY, Answer, NotAllowed, NotAnswered, NotWritten
 from humanuser_adapters.sms.public_address import is_public
@@ -530,40 +529,7 @@ def test_what_python_knows_to_be_private_is_not_public(address: IPv4Address | IP
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Callable[[str], Path]:
-    def make(host: str) -> Path:
-        """A key and a certificate for *host* that only itself vouches for."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-        names: list[x509.GeneralName] = [_name_of(host)]
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-            .not_valid_after(datetime(2050, 1, 1, tzinfo=UTC))
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        path = tmp_path / f"{host}.pem"
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        return path
-
-    return make
-
-
-def _name_of(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+    return partial(make_certificate, tmp_path)
 
 
 def speaks_as(path: Path) -> ssl.SSLContext:

@@ -41,7 +41,7 @@ class Dispatcher:
             organization, command_key = headers.get("x-zitadel-orgid"), headers.get("idempotency-key")
             call = authorize(caller, method, organization=organization, command_key=command_key)
             refuse_broken_rules(request)
-            return method.handle(self._service, call, request)
+            answer: Message = getattr(self._service, method.function)(call, request)
         except CallError:
             raise
         except StoreUnavailable as error:
@@ -53,6 +53,7 @@ class Dispatcher:
         except Exception as error:
             log.exception("%s", method.name)
             raise CallError(Code.INTERNAL, "An internal error occurred") from error
+        return answer
 
     def answer_bytes(self, method: Method, headers: Headers, request: bytes) -> bytes:
         """The same with protobuf's bytes on both sides."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,8 @@ class Method:
     """Of REST, with the names of fields in braces."""
     request: type[Message]
     response: type[Message]
-    handle: Callable[..., Message]
-    """A function of ``PhoneService``: it takes the service, the call and the request."""
+    function: str
+    """The function of ``PhoneService`` that takes the call and the request, and answers."""
     permission: str = ""
     """What the caller needs in the organization; empty: to be known, and what the method itself asks for."""
 
@@ -42,7 +42,7 @@ class Method:
     @property
     def summary(self) -> str:
         """What it does, in one sentence."""
-        return (self.handle.__doc__ or "").partition("\n")[0]
+        return (getattr(PhoneService, self.function).__doc__ or "").partition("\n")[0]
 
 
 def _methods_of(file: Any) -> Iterator[Method]:  # Any: the library has two classes of each descriptor
@@ -62,7 +62,7 @@ def _method(method: Any) -> Method:  # as above
         path=getattr(rule, verb),
         request=GetMessageClass(method.input_type),
         response=GetMessageClass(method.output_type),
-        handle=getattr(PhoneService, _function_name(method.name)),
+        function=_function_name(method.name),
         permission=options.Extensions[permission],
     )
 

@@ -33,7 +33,7 @@ _FROM_ANY_PAGE = Middleware(
 def rpc_routes(dispatcher: Dispatcher) -> Sequence[Route]:
     """A route for each method."""
     return [
-        Route(method.rpc_path, _endpoint(method, dispatcher), methods=["POST"], middleware=[_FROM_ANY_PAGE])
+        Route(method.rpc_path, _endpoint(method, dispatcher), methods=["POST", "OPTIONS"], middleware=[_FROM_ANY_PAGE])
         for method in METHODS
     ]
 

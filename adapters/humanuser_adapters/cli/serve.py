@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 
 from humanuser import Authenticator
 from humanuser_adapters.api import PhoneService, http_app
+from humanuser_adapters.api.server import ApiServer, Certificate
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import DevelopmentToken, TokenFile
 from humanuser_adapters.cli.session import (
@@ -33,9 +33,6 @@ from humanuser_adapters.cli.session import (
 from humanuser_adapters.cli.twilio_status import twilio_routes
 from humanuser_adapters.settings import Settings, SmsChoice
 
-GRACE_SECONDS = 10
-"""How long calls in flight may take to finish when the server is told to stop."""
-
 
 def serve(
     database: DatabaseOption = None,
@@ -43,29 +40,37 @@ def serve(
     port: Annotated[int | None, typer.Option(help="The port; 0 takes a free one. [default: 8080]")] = None,
     sms: Annotated[SmsChoice | None, typer.Option(help="Where an SMS goes. [default: none]")] = None,
     sms_file: Annotated[Path | None, typer.Option(help="The file of --sms file. [default: sms.jsonl]")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="A port of its own for gRPC. [default: the same]", show_default=False)
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="A PEM file; with it, TLS.", show_default=False)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The PEM file of its key.", show_default=False)] = None,
     token_file: Annotated[Path | None, typer.Option(help="Who may call; see `token add`.", show_default=False)] = None,
     development: Annotated[bool, typer.Option("--development", help="Print a token that may do everything.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the API, and send SMS."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = read_settings(database=database, host=host, port=port, sms=sms, sms_file=sms_file, token_file=token_file)
+    settings = read_settings(
+        database=database,
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+        sms=sms,
+        sms_file=sms_file,
+        token_file=token_file,
+    )
     with errors_told():
         authenticator = _authenticator(settings, development=development)
     with opened(settings, make=True) as application, listener_of(settings) as listener:
-        _announce(listener, authenticator, as_json=as_json)
-        config = uvicorn.Config(
-            _app(application, authenticator, settings),
-            http="h11",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        with errors_told():
+            server = _server(application, authenticator, settings)
+        _announce(listener, authenticator, settings, as_json=as_json)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn stops, then hands the signal on
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
 
 
 def _authenticator(settings: Settings, *, development: bool) -> Authenticator:
@@ -87,9 +92,10 @@ def listener_of(settings: Settings) -> socket.socket:
     return listener
 
 
-def _announce(listener: socket.socket, authenticator: Authenticator, *, as_json: bool) -> None:
+def _announce(listener: socket.socket, authenticator: Authenticator, settings: Settings, *, as_json: bool) -> None:
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if settings.tls_certificate else "http"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     token = authenticator.token if isinstance(authenticator, DevelopmentToken) else None
     if as_json:
         typer.echo(json.dumps({"url": url, **({"token": token} if token else {})}))
@@ -99,7 +105,7 @@ def _announce(listener: socket.socket, authenticator: Authenticator, *, as_json:
             err.print(f"development token: {token}", highlight=False, soft_wrap=True)
 
 
-def _app(application: Application, authenticator: Authenticator, settings: Settings) -> Starlette:
+def _server(application: Application, authenticator: Authenticator, settings: Settings) -> ApiServer:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         application.start()
@@ -110,4 +116,10 @@ def _app(application: Application, authenticator: Authenticator, settings: Setti
 
     service = PhoneService(application.commands, application.find_user, application.new_user_id)
     routes = twilio_routes(settings, application.sms_reported)
-    return http_app(service, authenticator, readiness=application.problems, lifespan=lifespan, routes=routes)
+    app = http_app(service, authenticator, readiness=application.problems, lifespan=lifespan, routes=routes)
+    certificate = None
+    if settings.tls_certificate and settings.tls_key:
+        certificate = Certificate(settings.tls_certificate, settings.tls_key)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    grpc_address = None if settings.grpc_port is None else f"{host}:{settings.grpc_port}"
+    return ApiServer(app, service, authenticator, certificate=certificate, grpc_address=grpc_address)

@@ -1,0 +1,99 @@
+"""Serves every wire of the API: on one port, or gRPC on one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import uvicorn
+from starlette.applications import Starlette
+
+from humanuser import Authenticator
+from humanuser_adapters.api.grpc_server import GrpcServer
+from humanuser_adapters.api.one_port import OnePort
+from humanuser_adapters.api.service import PhoneService
+
+GRACE_SECONDS = 10
+"""How long calls in flight may take to finish when the server is told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What proves a server, as PEM files."""
+
+    chain: Path
+    key: Path
+
+
+class ApiServer(uvicorn.Server):
+    """Serves *app* and, with the same methods, gRPC."""
+
+    def __init__(
+        self,
+        app: Starlette,
+        service: PhoneService,
+        authenticator: Authenticator,
+        *,
+        certificate: Certificate | None = None,
+        grpc_address: str | None = None,
+    ) -> None:
+        """With a *certificate* it speaks TLS only. *grpc_address*, such as ``127.0.0.1:8081``, is gRPC's own.
+
+        Raises ``OSError`` (``ssl.SSLError`` is one) if the *certificate* is none.
+        """
+        self._place = tempfile.TemporaryDirectory(prefix="humanuser-")  # closed to others
+        self._grpc_socket = f"{self._place.name}/grpc"
+        self._methods = service, authenticator
+        self._certificate = certificate
+        self._grpc_address = grpc_address
+        self._grpc: GrpcServer | None = None
+        super().__init__(self._config(app))
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal ends it. Calls in flight have ``GRACE_SECONDS`` to finish."""
+        with self._place:
+            super().run(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._grpc = GrpcServer(*self._methods)
+        if self._grpc_address is None:
+            self._grpc.listen(f"unix:{self._grpc_socket}")
+        else:
+            self._grpc.listen(self._grpc_address, self._credentials())
+        await self._grpc.start()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        assert self._grpc is not None  # noqa: S101 - who stops has started
+        await asyncio.gather(self._grpc.stop(GRACE_SECONDS), super().shutdown(sockets))
+
+    def _config(self, app: Starlette) -> uvicorn.Config:
+        one_port = cast(type[Any], partial(OnePort, self._grpc_socket))  # Any: uvicorn wants a class, and calls it
+        config = uvicorn.Config(
+            app,
+            http="h11" if self._grpc_address else one_port,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            ssl_certfile=self._certificate.chain if self._certificate else None,
+            ssl_keyfile=self._certificate.key if self._certificate else None,
+        )
+        config.load()
+        if config.ssl:
+            # who can do both is a browser or the like, and gets HTTP/1.1; clients of gRPC offer h2 alone
+            config.ssl.set_alpn_protocols(["http/1.1", *([] if self._grpc_address else ["h2"])])
+        return config
+
+    def _credentials(self) -> grpc.ServerCredentials | None:
+        if self._certificate is None:
+            return None
+        pair = (self._certificate.key.read_bytes(), self._certificate.chain.read_bytes())
+        return grpc.ssl_server_credentials([pair])
