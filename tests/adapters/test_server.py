@@ -187,6 +187,15 @@ class TestDeadlines:
         assert (outcome.code, outcome.details) == (3, ())
 
 
+def refused_or_cut_off(address: str, headers: dict[str, str]) -> bool:
+    """Whether a request is answered 400; who goes on sending may find the connection closed before it can read that."""
+    try:
+        answer = httpx2.get(f"http://{address}/auth/v1/users/me/phone", headers=headers, trust_env=False)
+    except httpx2.TransportError as error:
+        return not isinstance(error, httpx2.TimeoutException)
+    return answer.status_code == 400
+
+
 class TestLimits:
     def test_a_message_that_is_too_large_is_refused_on_every_wire(self, wires: dict[str, Wire]) -> None:
         request = METHOD.request(phone="1" * (LARGEST_MESSAGE + 1))
@@ -201,12 +210,8 @@ class TestLimits:
         huge = {**ADA, "x-user-agent": "a" * 200_000}
 
         by_grpc = wires["gRPC"].call(METHOD, METHOD.request(phone="+1"), huge)
-        with pytest.raises(httpx2.TransportError) as cut_off:  # told 400, if it stops sending to listen
-            answer = httpx2.get(f"http://{address}/auth/v1/users/me/phone", headers=huge, trust_env=False)
-            assert answer.status_code == 400
-            raise httpx2.ReadError("it listened")
 
-        assert not isinstance(cut_off.value, httpx2.TimeoutException)
+        assert refused_or_cut_off(address, huge)
         assert by_grpc.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
         assert {wire.call(METHOD, METHOD.request(phone="+1"), ADA).code for wire in wires.values()} == {0}
 
