@@ -22,7 +22,7 @@ import proto_stubs
 from certificates import make_certificate
 from fakes import Callers, as_caller, eventually
 from humanuser import Caller
-from humanuser_adapters.api.dispatch import LARGEST_MESSAGE
+from humanuser_adapters.api.asgi import LARGEST_MESSAGE
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.protos.auth_pb2 import GetMyPhoneResponse, SetMyPhoneRequest
 from humanuser_adapters.api.server import Certificate

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from fakes import Callers, FakeClock, eventually
 from humanuser import By, HumanUserAdded, PhoneVerificationCodeSent, Sms, Unknown
 from humanuser_adapters.api import PhoneService, http_app
-from humanuser_adapters.api.dispatch import LARGEST_MESSAGE
+from humanuser_adapters.api.asgi import LARGEST_MESSAGE
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.twilio_status import twilio_routes
 from humanuser_adapters.outbox import State

@@ -6,35 +6,34 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Mapping
+from functools import partial
 
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import Receive
 
-from humanuser_adapters.api.dispatch import Dispatcher, Headers, answered
+from humanuser_adapters.api.asgi import Reply, read_body
+from humanuser_adapters.api.dispatch import Dispatcher, Headers
 from humanuser_adapters.api.json_coding import decode, encode
 from humanuser_adapters.api.methods import Method
-from humanuser_adapters.api.rest import read_body
+from humanuser_adapters.api.rest import json_reply
 from humanuser_adapters.api.status import HTTP_STATUS, CallError, Code
 
 _JSON = "application/json"
 CONTENT_TYPES = (_JSON, "application/proto")
 
 
-async def respond(dispatcher: Dispatcher, method: Method, request: Request, content_type: str) -> Response:
-    """The response to a call of *method*."""
+async def respond(
+    dispatcher: Dispatcher, method: Method, headers: Headers, receive: Receive, content_type: str
+) -> Reply:
+    """The reply to a call of *method*."""
     try:
-        body = await read_body(request)
-        _refuse_unknown_protocol(request.headers)
-        seconds = _read_timeout(request.headers.get("connect-timeout-ms"))
-        answer = await answered(
-            lambda: _answer(dispatcher, method, request.headers, body, is_json=content_type == _JSON), seconds=seconds
-        )
+        body = await read_body(receive)
+        _refuse_unknown_protocol(headers)
+        seconds = _read_timeout(headers.get("connect-timeout-ms"))
+        work = partial(_answer, dispatcher, method, headers, body, is_json=content_type == _JSON)
+        return Reply(200, await dispatcher.run(work, seconds=seconds), content_type)
     except CallError as error:
         return _refused(error)
-    return Response(answer, media_type=content_type)
 
 
 def _answer(dispatcher: Dispatcher, method: Method, headers: Headers, body: bytes, *, is_json: bool) -> bytes:
@@ -58,7 +57,7 @@ def _read_timeout(header: str | None) -> float | None:
     return int(header) / 1000
 
 
-def _refused(error: CallError) -> Response:
+def _refused(error: CallError) -> Reply:
     status: dict[str, object] = {"code": error.code.name.lower(), "message": str(error)}
     if error.details:
         status["details"] = [
@@ -68,7 +67,5 @@ def _refused(error: CallError) -> Response:
             }
             for detail in error.details
         ]
-    headers: Mapping[str, str] = {}
-    if error.retry_after_seconds is not None:
-        headers = {"Retry-After": str(error.retry_after_seconds)}
-    return Response(json.dumps(status, ensure_ascii=False), HTTP_STATUS[error.code], headers=headers, media_type=_JSON)
+    seconds = error.retry_after_seconds
+    return json_reply(status, HTTP_STATUS[error.code], {} if seconds is None else {"Retry-After": str(seconds)})

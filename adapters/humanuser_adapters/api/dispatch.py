@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from asyncio import get_running_loop, timeout
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
-import anyio
-from anyio.to_thread import run_sync
 from google.protobuf.message import DecodeError, Message
 
 from humanuser import Authenticator, CodeUnreadable, StoreUnavailable, UnreadableEvent
@@ -23,8 +25,8 @@ Answer = TypeVar("Answer")
 Headers = Mapping[str, str]
 """By name in lower case; of those that come twice the first one."""
 
-LARGEST_MESSAGE = 4 * 1024 * 1024
-"""In bytes."""
+THREADS = 40
+"""Calls that are answered at once; others wait for their turn."""
 
 
 class Dispatcher:
@@ -33,6 +35,21 @@ class Dispatcher:
     def __init__(self, service: PhoneService, authenticator: Authenticator) -> None:
         self._service = service
         self._authenticator = authenticator
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="humanuser-call")
+
+    async def run(self, work: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
+        """What *work* gives, which runs in a thread, within *seconds*; *work* calls ``answer`` or ``answer_bytes``.
+
+        Raises ``CallError``: DeadlineExceeded if that takes longer; what *work* does meanwhile, it does all the same.
+        """
+        if seconds is not None and seconds <= 0:
+            raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+        in_context = partial(copy_context().run, work)
+        try:
+            async with timeout(seconds):
+                return await get_running_loop().run_in_executor(self._threads, in_context)
+        except TimeoutError:
+            raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
 
     def answer(self, method: Method, headers: Headers, request: Message) -> Message:
         """The answer to *request*. Raises ``CallError``, and nothing else."""
@@ -62,20 +79,6 @@ class Dispatcher:
         except DecodeError:
             raise CallError(Code.INVALID_ARGUMENT, f"malformed request: no {method.request.__name__}") from None
         return self.answer(method, headers, message).SerializeToString()
-
-
-async def answered(work: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
-    """What *work* gives, which runs in a thread of its own, within *seconds*.
-
-    Raises ``CallError``: DeadlineExceeded if that takes longer; what *work* does meanwhile, it does all the same.
-    """
-    if seconds is not None and seconds <= 0:
-        raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
-    try:
-        with anyio.fail_after(seconds):
-            return await run_sync(work, abandon_on_cancel=True)
-    except TimeoutError:
-        raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
 
 
 def _failed(method: Method, error: Exception, code: Code, text: str) -> CallError:

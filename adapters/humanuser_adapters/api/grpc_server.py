@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from humanuser import Authenticator
-from humanuser_adapters.api.dispatch import LARGEST_MESSAGE, Dispatcher, answered
+from humanuser_adapters.api.asgi import LARGEST_MESSAGE
+from humanuser_adapters.api.dispatch import Dispatcher
 from humanuser_adapters.api.methods import METHODS, Method
 from humanuser_adapters.api.service import PhoneService
 from humanuser_adapters.api.status import CallError
@@ -75,7 +77,7 @@ def _behaviour(method: Method, dispatcher: Dispatcher) -> Behaviour:
     async def behave(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         headers = _headers_of(context)
         try:
-            return await answered(lambda: dispatcher.answer_bytes(method, headers, request))
+            return await dispatcher.run(partial(dispatcher.answer_bytes, method, headers, request))
         except CallError as error:
             trailing = [("grpc-status-details-bin", error.status.SerializeToString())] if error.details else []
             await context.abort(_CODES[int(error.code)], str(error), tuple(trailing))

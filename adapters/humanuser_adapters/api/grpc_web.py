@@ -9,14 +9,14 @@ import base64
 import binascii
 import re
 import struct
+from functools import partial
 from urllib.parse import quote
 
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import Receive
 
-from humanuser_adapters.api.dispatch import Dispatcher, Headers, answered
+from humanuser_adapters.api.asgi import Reply, read_body
+from humanuser_adapters.api.dispatch import Dispatcher, Headers
 from humanuser_adapters.api.methods import Method
-from humanuser_adapters.api.rest import read_body
 from humanuser_adapters.api.status import CallError, Code
 
 _TEXT = "application/grpc-web-text"
@@ -26,20 +26,21 @@ _TRAILERS = 0x80
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
-async def respond(dispatcher: Dispatcher, method: Method, request: Request, content_type: str) -> Response:
-    """The response to a call of *method*; its status is always 200."""
+async def respond(
+    dispatcher: Dispatcher, method: Method, headers: Headers, receive: Receive, content_type: str
+) -> Reply:
+    """The reply to a call of *method*; its status is always 200."""
     frames = b""
     error: CallError | None = None
     try:
-        body = await read_body(request)
-        seconds = read_timeout(request.headers.get("grpc-timeout"))
-        frames = await answered(
-            lambda: _answer(dispatcher, method, request.headers, body, content_type), seconds=seconds
-        )
+        body = await read_body(receive)
+        seconds = read_timeout(headers.get("grpc-timeout"))
+        work = partial(_answer, dispatcher, method, headers, body, content_type)
+        frames = await dispatcher.run(work, seconds=seconds)
     except CallError as refused:
         error = refused
     frames += _frame(_TRAILERS, "".join(f"{name}: {value}\r\n" for name, value in trailers_of(error)).encode())
-    return Response(base64.b64encode(frames) if _is_text(content_type) else frames, media_type=content_type)
+    return Reply(200, base64.b64encode(frames) if _is_text(content_type) else frames, content_type)
 
 
 def read_timeout(header: str | None) -> float | None:

@@ -1,4 +1,7 @@
-"""Everything that HTTP/1.1 carries as one ASGI app, to be served or mounted: REST, gRPC-Web, Connect, and pages."""
+"""Everything that HTTP/1.1 carries as one ASGI app, to be served or mounted: REST, gRPC-Web, Connect, and pages.
+
+The methods are answered past the framework: what it takes to find one of them is more than all the rest of a call.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,19 @@ from http import HTTPStatus
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from humanuser import Authenticator
+from humanuser_adapters.api import rest, rpc
+from humanuser_adapters.api.asgi import Reply, headers_of
 from humanuser_adapters.api.dispatch import Dispatcher
 from humanuser_adapters.api.openapi import document, page
-from humanuser_adapters.api.rest import not_routed, refused, rest_routes
-from humanuser_adapters.api.rpc import rpc_routes
 from humanuser_adapters.api.service import PhoneService
-from humanuser_adapters.api.status import CallError
+from humanuser_adapters.api.status import CallError, Code
 
 Readiness = Callable[[], dict[str, str]]
 """What keeps the server from being ready, by part; empty: it is ready."""
@@ -32,27 +37,70 @@ def http_app(
     readiness: Readiness = dict,
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
     routes: Sequence[BaseRoute] = (),
-) -> Starlette:
+) -> HttpApp:
     """The ASGI app. It may be mounted under any path; a *lifespan* runs around an app that is served, not mounted.
 
     *routes* are more to serve beside those of the API.
     """
-    dispatcher = Dispatcher(service, authenticator)
-    app = Starlette(
+    pages = Starlette(
         lifespan=lifespan,
         routes=[
-            *rest_routes(dispatcher),
-            *rpc_routes(dispatcher),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz(readiness)),
             Route("/openapi.json", _openapi),
             Route("/docs", _docs),
             *routes,
         ],
-        exception_handlers={HTTPException: not_routed, CallError: refused},
+        exception_handlers={HTTPException: _not_routed, CallError: _refused},
     )
-    app.router.redirect_slashes = False
-    return app
+    pages.router.redirect_slashes = False
+    return HttpApp(Dispatcher(service, authenticator), pages)
+
+
+class HttpApp:
+    """Answers calls of the methods, and leaves everything else to *pages*."""
+
+    def __init__(self, dispatcher: Dispatcher, pages: Starlette) -> None:
+        self._dispatcher = dispatcher
+        self._pages = pages
+        self._from_other_origins = CORSMiddleware(
+            self._answer_rpc,
+            allow_origins=["*"],  # calls carry no cookies, but a token that a page has to have already
+            allow_methods=["POST"],
+            allow_headers=_HEADERS,
+            expose_headers=["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after"],
+            max_age=7200,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._pages(scope, receive, send)
+        elif _path(scope) in rpc.RPC_METHODS:
+            await self._from_other_origins(scope, receive, send)
+        elif routed := rest.route(_path(scope)):
+            reply = await rest.respond(self._dispatcher, scope["method"], *routed, headers_of(scope), receive)
+            await reply.send(send)
+        else:
+            await self._pages(scope, receive, send)
+
+    async def _answer_rpc(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = rpc.RPC_METHODS[_path(scope)]
+        reply = await rpc.respond(self._dispatcher, scope["method"], method, headers_of(scope), receive)
+        await reply.send(send)
+
+
+_HEADERS = [
+    *("Accept", "Accept-Language", "Authorization", "Content-Type", "Origin", "Idempotency-Key"),
+    *("x-zitadel-orgid", "x-user-agent", "x-grpc-web", "grpc-timeout"),
+    *("connect-protocol-version", "connect-timeout-ms"),
+]
+"""Those that a page of another origin may send."""
+
+
+def _path(scope: Scope) -> str:
+    """The path below the one under which the app is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 async def _healthz(_: Request) -> Response:
@@ -77,3 +125,19 @@ async def _docs(request: Request) -> Response:
         page(document(request.scope.get("root_path", ""))),
         headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
     )
+
+
+async def _not_routed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's handlers are typed for any exception
+    status = HTTPStatus(error.status_code)
+    code = Code.UNIMPLEMENTED if status is HTTPStatus.METHOD_NOT_ALLOWED else Code.NOT_FOUND
+    return _response(rest.status_reply(code, status, error.headers))
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, CallError)  # noqa: S101 - as above
+    return _response(rest.refused(error))
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, reply.headers, reply.content_type)

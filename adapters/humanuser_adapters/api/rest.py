@@ -2,76 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+import re
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from google.protobuf import json_format
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Route
+from starlette.types import Receive
 
-from humanuser_adapters.api.dispatch import LARGEST_MESSAGE, Dispatcher, answered
+from humanuser_adapters.api.asgi import Reply, read_body
+from humanuser_adapters.api.dispatch import Dispatcher, Headers
 from humanuser_adapters.api.json_coding import decode, encode
 from humanuser_adapters.api.methods import METHODS, Method
 from humanuser_adapters.api.status import HTTP_STATUS, CallError, Code
 
-_DRAINED = 4 * LARGEST_MESSAGE  # so much is read and thrown away, so that the client gets to read why
+_JSON = "application/json"
+_PATHS = tuple(dict.fromkeys(method.path for method in METHODS))
+_METHODS = {(method.path, method.verb): method for method in METHODS}
+_METHODS |= {(path, "HEAD"): method for (path, verb), method in _METHODS.items() if verb == "GET"}
+_ROUTES = re.compile("|".join(f"({re.sub(r'{[a-z_]+}', '([^/]+)', path)})" for path in _PATHS))
+"""All paths in one expression: a group for each, and in it one for each of its fields."""
 
 
-def rest_routes(dispatcher: Dispatcher) -> Sequence[Route]:
-    """A route for each method."""
-    return [Route(method.path, _endpoint(method, dispatcher), methods=[method.verb]) for method in METHODS]
+def route(path: str) -> tuple[str, Mapping[str, str]] | None:
+    """The method's path, with names of fields in braces, that *path* is, and those fields; None: there is none."""
+    found = _ROUTES.fullmatch(path)
+    if found is None:
+        return None
+    groups = iter(found.groups())
+    for template in _PATHS:
+        whole = next(groups)
+        fields = {name: next(groups) for name in re.findall("{([a-z_]+)}", template)}
+        if whole is not None:
+            return template, fields
+    raise AssertionError(path)
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body. Raises ``CallError`` if there are more than ``LARGEST_MESSAGE`` bytes."""
-    body = bytearray()
-    length = 0
-    async for chunk in request.stream():
-        length += len(chunk)
-        if length <= LARGEST_MESSAGE:
-            body += chunk
-        elif length > _DRAINED:
-            break
-    if length > LARGEST_MESSAGE:
-        raise CallError(Code.RESOURCE_EXHAUSTED, f"the body has more than {LARGEST_MESSAGE} bytes")
-    return bytes(body)
+async def respond(
+    dispatcher: Dispatcher, verb: str, path: str, fields: Mapping[str, str], headers: Headers, receive: Receive
+) -> Reply:
+    """The reply to *verb* on *path*, with the *fields* that were in it."""
+    method = _METHODS.get((path, verb))
+    if method is None:
+        allowed = ", ".join(sorted(verb for known, verb in _METHODS if known == path))
+        return status_reply(Code.UNIMPLEMENTED, HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": allowed})
+    try:
+        body = b"" if method.verb in {"GET", "DELETE"} else await read_body(receive)
+        return Reply(200, await dispatcher.run(lambda: _answer(dispatcher, method, fields, headers, body)), _JSON)
+    except CallError as error:
+        return refused(error)
 
 
-async def not_routed(request: Request, error: Exception) -> Response:
-    """The answer to a path or a verb that there is not."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's handlers are typed for any exception
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {"Allow": _verbs_of_path(request)}
-        return JSONResponse({"code": Code.UNIMPLEMENTED, "message": error.detail}, error.status_code, headers=headers)
-    return JSONResponse({"code": Code.NOT_FOUND, "message": error.detail}, error.status_code)
-
-
-async def refused(_: Request, error: Exception) -> Response:
-    """The ``google.rpc.Status`` of a ``CallError``."""
-    assert isinstance(error, CallError)  # noqa: S101 - as above
+def refused(error: CallError) -> Reply:
+    """The ``google.rpc.Status`` of a refused call."""
     headers: dict[str, str] = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if error.code is Code.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = str(error)
-    return JSONResponse(json_format.MessageToDict(error.status), HTTP_STATUS[error.code], headers=headers)
+    return json_reply(json_format.MessageToDict(error.status), HTTP_STATUS[error.code], headers)
 
 
-def _endpoint(method: Method, dispatcher: Dispatcher) -> Callable[[Request], Awaitable[Response]]:
-    def answer(request: Request, body: bytes) -> bytes:
-        message = decode(body, method.request, **request.path_params)
-        return encode(dispatcher.answer(method, request.headers, message))
-
-    async def endpoint(request: Request) -> Response:
-        body = b"" if method.verb in {"GET", "DELETE"} else await read_body(request)
-        return Response(await answered(lambda: answer(request, body)), media_type="application/json")
-
-    return endpoint
+def status_reply(code: Code, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Reply:
+    """What is no call at all, in the words of *status*."""
+    return json_reply({"code": code, "message": status.phrase}, status, headers or {})
 
 
-def _verbs_of_path(request: Request) -> str:
-    """Of all its routes; Starlette's own error names those of the first one alone."""
-    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
-    return ", ".join(sorted({verb for route in matching for verb in route.methods}))
+def json_reply(content: Any, status: int, headers: Mapping[str, str]) -> Reply:  # Any: whatever JSON holds
+    """*content* as JSON."""
+    return Reply(status, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), _JSON, headers)
+
+
+def _answer(dispatcher: Dispatcher, method: Method, fields: Mapping[str, str], headers: Headers, body: bytes) -> bytes:
+    return encode(dispatcher.answer(method, headers, decode(body, method.request, **fields)))

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import grpc
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from humanuser import Authenticator
 from humanuser_adapters.api.grpc_server import GrpcServer
@@ -36,7 +36,7 @@ class ApiServer(uvicorn.Server):
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         service: PhoneService,
         authenticator: Authenticator,
         *,
@@ -73,7 +73,7 @@ class ApiServer(uvicorn.Server):
         assert self._grpc is not None  # noqa: S101 - who stops has started
         await asyncio.gather(self._grpc.stop(GRACE_SECONDS), super().shutdown(sockets))
 
-    def _config(self, app: Starlette) -> uvicorn.Config:
+    def _config(self, app: ASGIApp) -> uvicorn.Config:
         one_port = cast(type[Any], partial(OnePort, self._grpc_socket))  # Any: uvicorn wants a class, and calls it
         config = uvicorn.Config(
             app,

@@ -23,7 +23,7 @@ def twilio_routes(settings: Settings, report: Callable[[str, Accepted | Permanen
         return []
 
     async def endpoint(request: Request) -> Response:
-        body = await read_body(request)
+        body = await read_body(request.receive)
         told = read_twilio_callback(
             f"{url.partition('?')[0]}?{request.url.query}",  # as Twilio called it, whatever a proxy made of that
             body,

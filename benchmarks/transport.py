@@ -1,0 +1,230 @@
+"""The cost of the API's wires, with a service that does nothing, beside a bare server of the same library.
+
+The floors: an ASGI function under uvicorn that reads the body and answers the same bytes, and a ``grpc.aio`` handler that
+does that. Servers are processes of their own, as is the client; all take turns, and what counts is the median of the
+rounds' ratios. ``python -m benchmarks.transport`` prints them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import socket
+import statistics
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import uvicorn
+
+from humanuser import Caller
+from humanuser_adapters.api import http_app
+from humanuser_adapters.api.json_coding import encode
+from humanuser_adapters.api.methods import METHODS
+from humanuser_adapters.api.protos.management_pb2 import UpdateHumanPhoneRequest, UpdateHumanPhoneResponse
+from humanuser_adapters.api.server import ApiServer
+from humanuser_adapters.auth import permissions_of
+
+ROUNDS = 7
+SECONDS = 2.0
+CONNECTIONS = 8
+METHOD = next(method for method in METHODS if method.name == "UpdateHumanPhone")
+REQUEST = UpdateHumanPhoneRequest(user_id="264170294872178691", phone="+41791234567")
+AT = datetime(2026, 5, 10, 12, tzinfo=UTC)
+DETAILS: dict[str, Any] = {
+    "sequence": 3,
+    "creation_date": AT,
+    "change_date": AT,
+    "resource_owner": "69629023906488334",
+}
+ANSWER = UpdateHumanPhoneResponse(details=DETAILS)
+FRAME = struct.pack(">BI", 0, len(REQUEST.SerializeToString())) + REQUEST.SerializeToString()
+ANSWER_FRAMES = (
+    struct.pack(">BI", 0, len(ANSWER.SerializeToString()))
+    + ANSWER.SerializeToString()
+    + b"\x80\0\0\0\x10grpc-status: 0\r\n"
+)
+JSON = b'{"phone": "+41791234567"}'
+
+
+class Nothing:
+    """A service that does nothing, and an authenticator that knows everybody."""
+
+    def update_human_phone(self, *_: object) -> UpdateHumanPhoneResponse:
+        return UpdateHumanPhoneResponse(details=DETAILS)
+
+    def authenticate(self, _: str) -> Caller:
+        return Caller("admin", "org1", permissions_of(["ORG_OWNER"], "org1"))
+
+
+def serve_ours(listener: socket.socket) -> None:
+    """All wires on *listener*."""
+    nothing: Any = Nothing()
+    ApiServer(http_app(nothing, nothing), nothing, nothing).run([listener])
+
+
+def serve_bare_http(listener: socket.socket) -> None:
+    """The floor of REST and gRPC-Web."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # Any: as in ASGI
+        if scope["type"] != "http":
+            return
+        while (await receive()).get("more_body"):
+            pass
+        is_json = scope["method"] == "PUT"
+        body, kind = (
+            (encode(ANSWER), b"application/json") if is_json else (ANSWER_FRAMES, b"application/grpc-web+proto")
+        )
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    config = uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False, lifespan="off")
+    uvicorn.Server(config).run([listener])
+
+
+def serve_bare_grpc(listener: socket.socket) -> None:
+    """The floor of gRPC."""
+    host, port = listener.getsockname()
+    listener.close()
+
+    async def answer(_: bytes, __: object) -> bytes:
+        return ANSWER.SerializeToString()
+
+    async def serve() -> None:
+        server = grpc.aio.server()
+        handler: Any = grpc.unary_unary_rpc_method_handler(answer)
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(METHOD.service, {METHOD.name: handler})])
+        server.add_insecure_port(f"{host}:{port}")
+        await server.start()
+        await server.wait_for_termination()
+
+    asyncio.run(serve())
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Something to be measured."""
+
+    name: str
+    floor: Callable[[socket.socket], None]
+    call_for: Callable[[int, float], int]
+    """Calls at a port for some seconds, and tells how many were answered."""
+
+
+def call_http(request: bytes) -> Callable[[int, float], int]:
+    """Send the same *request* again and again on several connections."""
+
+    async def one(port: int, until: float) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        count = 0
+        while time.monotonic() < until:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise ValueError(head)
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            await reader.readexactly(length)
+            count += 1
+        writer.close()
+        return count
+
+    async def all_of_them(port: int, seconds: float) -> int:
+        until = time.monotonic() + seconds
+        return sum(await asyncio.gather(*(one(port, until) for _ in range(CONNECTIONS))))
+
+    return lambda port, seconds: asyncio.run(all_of_them(port, seconds))
+
+
+def call_grpc(port: int, seconds: float) -> int:
+    """Call on one channel, several times at once."""
+
+    async def one(call: Any, until: float) -> int:  # Any: a stub
+        count = 0
+        metadata = (("authorization", "Bearer token"),)
+        while time.monotonic() < until:
+            await call(REQUEST, metadata=metadata)
+            count += 1
+        return count
+
+    async def all_of_them() -> int:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary(METHOD.rpc_path, METHOD.request.SerializeToString, METHOD.response.FromString)
+            until = time.monotonic() + seconds
+            return sum(await asyncio.gather(*(one(call, until) for _ in range(CONNECTIONS))))
+
+    return asyncio.run(all_of_them())
+
+
+def http_request(verb: str, path: str, kind: str, body: bytes) -> bytes:
+    """A whole request."""
+    head = f"{verb} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token\r\nContent-Type: {kind}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+REST_PATH = METHOD.path.replace("{user_id}", REQUEST.user_id)
+WIRES = (
+    Wire("REST", serve_bare_http, call_http(http_request("PUT", REST_PATH, "application/json", JSON))),
+    Wire(
+        "gRPC-Web",
+        serve_bare_http,
+        call_http(http_request("POST", METHOD.rpc_path, "application/grpc-web+proto", FRAME)),
+    ),
+    Wire("gRPC", serve_bare_grpc, call_grpc),
+)
+
+
+def main() -> None:
+    """Print calls a second and the ratio, for each wire."""
+    print(
+        f"calls a second, {CONNECTIONS} at once, median of {ROUNDS} rounds of {SECONDS:g} s, {sys.version.split()[0]}:"
+    )
+    print(f"{'wire':>10} {'bare':>8} {'ours':>8}   ours to bare")
+    for wire in WIRES:
+        with _served(wire.floor) as bare, _served(serve_ours) as ours:
+            rates: dict[int, list[float]] = {bare: [], ours: []}
+            for _ in range(ROUNDS):
+                for port in (bare, ours):
+                    rates[port].append(wire.call_for(port, SECONDS) / SECONDS)
+        ratio = statistics.median(b / a for a, b in zip(rates[bare], rates[ours], strict=True))
+        medians = [statistics.median(rates[port]) for port in (bare, ours)]
+        print(f"{wire.name:>10} {medians[0]:>8.0f} {medians[1]:>8.0f}   {ratio:.2f}", flush=True)
+
+
+@contextlib.contextmanager
+def _served(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    port = listener.getsockname()[1]
+    process = multiprocessing.get_context("fork").Process(target=serve, args=(listener,))
+    process.start()
+    listener.close()
+    try:
+        _wait_until_answered(port)
+        yield port
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _wait_until_answered(port: int) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            time.sleep(0.5)
+            return
+        time.sleep(0.02)
+    raise TimeoutError("the server does not answer")
+
+
+if __name__ == "__main__":
+    logging.disable()
+    main()
