@@ -131,7 +131,8 @@ async def _not_routed(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's handlers are typed for any exception
     status = HTTPStatus(error.status_code)
     code = Code.UNIMPLEMENTED if status is HTTPStatus.METHOD_NOT_ALLOWED else Code.NOT_FOUND
-    return _response(rest.status_reply(code, status, error.headers))
+    headers = {name: ", ".join(sorted(value.split(", "))) for name, value in (error.headers or {}).items()}  # Allow
+    return _response(rest.status_reply(code, status, headers))
 
 
 async def _refused(_: Request, error: Exception) -> Response:

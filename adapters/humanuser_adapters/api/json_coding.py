@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 from google.protobuf import json_format
@@ -65,7 +67,7 @@ def _parse(body: bytes) -> object:
 
 def _fields(members: _Object, kind: Kind, within: str = "") -> dict[str, Any]:
     """The members that *kind* knows, under the names of its fields."""
-    names = {name: field for field in kind.fields for name in (field.name, field.json_name)}
+    names = _names(kind)
     seen: set[str] = set()
     fields: dict[str, Any] = {}
     for member, value in members:
@@ -77,6 +79,11 @@ def _fields(members: _Object, kind: Kind, within: str = "") -> dict[str, Any]:
         if value is not None:
             fields[field.name] = _value(value, field, f"{within}{field.name}")
     return fields
+
+
+@cache
+def _names(kind: Kind) -> Mapping[str, Field]:
+    return {name: field for field in kind.fields for name in (field.name, field.json_name)}
 
 
 def _value(value: Any, field: Field, where: str) -> Any:  # what JSON and messages can hold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -18,25 +18,34 @@ from humanuser_adapters.api.methods import METHODS, Method
 from humanuser_adapters.api.status import HTTP_STATUS, CallError, Code
 
 _JSON = "application/json"
-_PATHS = tuple(dict.fromkeys(method.path for method in METHODS))
 _METHODS = {(method.path, method.verb): method for method in METHODS}
 _METHODS |= {(path, "HEAD"): method for (path, verb), method in _METHODS.items() if verb == "GET"}
-_ROUTES = re.compile("|".join(f"({re.sub(r'{[a-z_]+}', '([^/]+)', path)})" for path in _PATHS))
+_FIELD = re.compile("{([a-z_]+)}")
+_ROUTES = re.compile(
+    "|".join(f"({_FIELD.sub('([^/]+)', path)})" for path in dict.fromkeys(path for path, _ in _METHODS))
+)
 """All paths in one expression: a group for each, and in it one for each of its fields."""
+
+
+def _numbered() -> Iterator[tuple[int, tuple[str, list[str]]]]:
+    number = 1
+    for path in dict.fromkeys(path for path, _ in _METHODS):
+        fields = _FIELD.findall(path)
+        yield number, (path, fields)
+        number += 1 + len(fields)
+
+
+_PATHS = dict(_numbered())
+"""The path of each group, and the names of its fields."""
 
 
 def route(path: str) -> tuple[str, Mapping[str, str]] | None:
     """The method's path, with names of fields in braces, that *path* is, and those fields; None: there is none."""
     found = _ROUTES.fullmatch(path)
-    if found is None:
+    if found is None or found.lastindex is None:
         return None
-    groups = iter(found.groups())
-    for template in _PATHS:
-        whole = next(groups)
-        fields = {name: next(groups) for name in re.findall("{([a-z_]+)}", template)}
-        if whole is not None:
-            return template, fields
-    raise AssertionError(path)
+    template, names = _PATHS[found.lastindex]  # the group that closes last is the one around the others
+    return template, dict(zip(names, found.groups()[found.lastindex :], strict=False))
 
 
 async def respond(

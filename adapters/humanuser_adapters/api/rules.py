@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from google.protobuf.message import Message
@@ -36,27 +38,40 @@ def name_of(kind: Kind) -> str:
 
 
 def _problem_of(message: Message) -> str | None:
-    for field in message.DESCRIPTOR.fields:
-        if found := _problem(message, field):
+    for field, check in _checks(message.DESCRIPTOR):
+        if found := check(message, getattr(message, field.name)):
             return f"invalid {name_of(message.DESCRIPTOR)}.{_camel(field)}: {found}"
     return None
 
 
-def _problem(message: Message, field: Field) -> str | None:
-    value = getattr(message, field.name)
-    options = field.GetOptions()
+Check = Callable[[Message, Any], str | None]
+"""What is wrong with a field of a message, which has that value."""
+
+
+@cache
+def _checks(kind: Kind) -> Sequence[tuple[Field, Check]]:
+    """The fields that have a rule."""
+    return [(field, check) for field in kind.fields if (check := _check(field))]
+
+
+def _check(field: Field) -> Check | None:
+    name, options, rule = field.name, field.GetOptions(), text_rule(field)
     if field.message_type:
-        if message.HasField(field.name) or options.Extensions[required]:
-            inner = _problem_of(value)
-            return inner and f"embedded message failed validation | caused by: {inner}"
-        return None
-    if rule := text_rule(field):
-        return _problem_of_text(value, rule)
-    if field.enum_type and value not in field.enum_type.values_by_number:
-        return "value must be one of the defined enum values"
-    if options.Extensions[only_true] and message.HasField(field.name) and not value:
-        return "value must equal true"
+        is_required = options.Extensions[required]
+        return lambda message, value: _embedded(value) if is_required or message.HasField(name) else None
+    if rule:
+        return lambda _, value: _problem_of_text(value, rule)
+    if field.enum_type:
+        known = field.enum_type.values_by_number
+        return lambda _, value: None if value in known else "value must be one of the defined enum values"
+    if options.Extensions[only_true]:
+        return lambda message, value: "value must equal true" if message.HasField(name) and not value else None
     return None
+
+
+def _embedded(message: Message) -> str | None:
+    inner = _problem_of(message)
+    return inner and f"embedded message failed validation | caused by: {inner}"
 
 
 def _problem_of_text(value: str, rule: Text) -> str | None:
