@@ -1,20 +1,23 @@
 # make demo    the main job, on a new database; PHONE=+41791234567 changes the number, STORE=postgresql the database
 # make test    every test
+# make test-clients  the clients of ZITADEL that exist, on our server; those of npm only where Node 20 is
 # make check   format, lint, types and layers
 # make coverage the tests of the core, and that they reach every branch of it and of the projections
 # make mutants small changes to the rules, each of which a test must notice; MODULES='policy.py' tries only that one
 # make reliability  kills, power losses, failovers and races, and a table of what came of them; QUICK=1, PROOFS='R1 R4'
 # make docs    the pages of reference that follow from the code
+# make protos  the Python of the API's .proto files
 # make bench   the speed of a command beside its floor
 # make lock    choose newer dependencies
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLIENTS := tests/clients/node_modules/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := test
-.PHONY: demo test check coverage mutants reliability docs bench wheel lock clean
+.PHONY: demo test test-clients check coverage mutants reliability docs protos bench wheel lock clean
 
 demo: $(READY)
 	$(if $(filter postgresql,$(STORE)),$(BIN)/python tests/cluster.py) $(BIN)/humanuser demo \
@@ -22,6 +25,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+test-clients: $(READY) $(CLIENTS)
+	$(BIN)/pytest --numprocesses auto tests/clients/check_clients.py tests/clients/check_page.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -45,9 +51,13 @@ reliability: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/reference_pages.py
 
+protos: $(READY)
+	$(BIN)/python tests/proto_stubs.py
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks.change_phone
 	$(BIN)/python -m benchmarks.postgresql_appends
+	$(BIN)/python -m benchmarks.transport
 
 wheel: $(READY)
 	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
@@ -59,10 +69,17 @@ $(READY): requirements.lock pyproject.toml
 	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
+$(CLIENTS): tests/clients/package-lock.json
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then \
+		cd tests/clients && npm ci && touch node_modules/.ready; \
+	else \
+		echo '!! no Node: the clients of npm, which need version 20 and npm itself, are not tried'; \
+	fi
+
 lock: $(READY)
 	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
 		--all-extras --group dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv* dist build tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,8 +1,8 @@
 """The cost of the API's wires, with a service that does nothing, beside a bare server of the same library.
 
-The floors: an ASGI function under uvicorn that reads the body and answers the same bytes, and a ``grpc.aio`` handler that
-does that. Servers are processes of their own, as is the client; all take turns, and what counts is the median of the
-rounds' ratios. ``python -m benchmarks.transport`` prints them.
+The floors: an ASGI function under uvicorn that reads the body and answers the same bytes, and a ``grpc.aio`` handler
+that does that. Servers are processes of their own, as is the client; all take turns, and what counts is the median of
+the rounds' ratios. ``python -m benchmarks.transport`` prints them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import multiprocessing
+import resource
 import socket
 import statistics
 import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess as Process
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -35,6 +39,8 @@ from humanuser_adapters.auth import permissions_of
 ROUNDS = 7
 SECONDS = 2.0
 CONNECTIONS = 8
+THREADS = 32
+MANY_CALLS, CALLS_AT_A_TIME = 15_000, 2_500
 METHOD = next(method for method in METHODS if method.name == "UpdateHumanPhone")
 REQUEST = UpdateHumanPhoneRequest(user_id="264170294872178691", phone="+41791234567")
 AT = datetime(2026, 5, 10, 12, tzinfo=UTC)
@@ -64,13 +70,13 @@ class Nothing:
         return Caller("admin", "org1", permissions_of(["ORG_OWNER"], "org1"))
 
 
-def serve_ours(listener: socket.socket) -> None:
-    """All wires on *listener*."""
+def serve_ours(port: int) -> None:
+    """All wires on one port."""
     nothing: Any = Nothing()
-    ApiServer(http_app(nothing, nothing), nothing, nothing).run([listener])
+    ApiServer(http_app(nothing, nothing), nothing, nothing).run([_listener(port)])
 
 
-def serve_bare_http(listener: socket.socket) -> None:
+def serve_bare_http(port: int) -> None:
     """The floor of REST and gRPC-Web."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:  # Any: as in ASGI
@@ -87,13 +93,11 @@ def serve_bare_http(listener: socket.socket) -> None:
         await send({"type": "http.response.body", "body": body})
 
     config = uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False, lifespan="off")
-    uvicorn.Server(config).run([listener])
+    uvicorn.Server(config).run([_listener(port)])
 
 
-def serve_bare_grpc(listener: socket.socket) -> None:
+def serve_bare_grpc(port: int) -> None:
     """The floor of gRPC."""
-    host, port = listener.getsockname()
-    listener.close()
 
     async def answer(_: bytes, __: object) -> bytes:
         return ANSWER.SerializeToString()
@@ -102,7 +106,7 @@ def serve_bare_grpc(listener: socket.socket) -> None:
         server = grpc.aio.server()
         handler: Any = grpc.unary_unary_rpc_method_handler(answer)
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(METHOD.service, {METHOD.name: handler})])
-        server.add_insecure_port(f"{host}:{port}")
+        server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
         await server.wait_for_termination()
 
@@ -114,7 +118,7 @@ class Wire:
     """Something to be measured."""
 
     name: str
-    floor: Callable[[socket.socket], None]
+    floor: Callable[[int], None]
     call_for: Callable[[int, float], int]
     """Calls at a port for some seconds, and tells how many were answered."""
 
@@ -188,7 +192,7 @@ def main() -> None:
     )
     print(f"{'wire':>10} {'bare':>8} {'ours':>8}   ours to bare")
     for wire in WIRES:
-        with _served(wire.floor) as bare, _served(serve_ours) as ours:
+        with _served(wire.floor) as (bare, _), _served(serve_ours) as (ours, _):
             rates: dict[int, list[float]] = {bare: [], ours: []}
             for _ in range(ROUNDS):
                 for port in (bare, ours):
@@ -198,19 +202,55 @@ def main() -> None:
         print(f"{wire.name:>10} {medians[0]:>8.0f} {medians[1]:>8.0f}   {ratio:.2f}", flush=True)
 
 
-@contextlib.contextmanager
-def _served(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+def call_by_threads(port: int, calls: int) -> int:
+    """Call on one channel from many threads, and tell how many calls failed."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, ThreadPoolExecutor(THREADS) as pool:
+        take = METHOD.response.FromString
+        stub: Any = channel.unary_unary(METHOD.rpc_path, METHOD.request.SerializeToString, take)
+
+        def fails(_: int) -> bool:
+            try:
+                return bool(stub(REQUEST, metadata=(("authorization", "Bearer token"),), timeout=30) != ANSWER)
+            except grpc.RpcError:
+                return True
+
+        return sum(pool.map(fails, range(calls)))
+
+
+def print_many_calls() -> None:
+    """Print what becomes of many calls on one channel, and of the server's memory."""
+    with _served(serve_ours) as (port, process):
+        memory, failed = [], 0
+        for _ in range(MANY_CALLS // CALLS_AT_A_TIME):
+            failed += call_by_threads(port, CALLS_AT_A_TIME)
+            memory.append(_memory_mib(process))
+    print(f"{MANY_CALLS} gRPC calls on one channel, {THREADS} threads: {failed} failed;", end=" ")
+    print(f"MiB of the server after each {CALLS_AT_A_TIME}: {', '.join(f'{one:.1f}' for one in memory)}", flush=True)
+
+
+def _memory_mib(process: Process) -> float:
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.create_server(("127.0.0.1", port), backlog=128)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    port = listener.getsockname()[1]
-    process = multiprocessing.get_context("fork").Process(target=serve, args=(listener,))
+    return listener
+
+
+@contextlib.contextmanager
+def _served(serve: Callable[[int], None]) -> Iterator[tuple[int, Process]]:
+    """The port on which a process of its own serves, and that process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = get_context("spawn").Process(target=serve, args=(port,), daemon=True)
     process.start()
-    listener.close()
     try:
         _wait_until_answered(port)
-        yield port
+        yield port, process
     finally:
-        process.terminate()
+        process.kill()
         process.join()
 
 
@@ -219,7 +259,6 @@ def _wait_until_answered(port: int) -> None:
     while time.monotonic() < until:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port)).close()
-            time.sleep(0.5)
             return
         time.sleep(0.02)
     raise TimeoutError("the server does not answer")
@@ -228,3 +267,4 @@ def _wait_until_answered(port: int) -> None:
 if __name__ == "__main__":
     logging.disable()
     main()
+    print_many_calls()

@@ -107,7 +107,7 @@ def settings() -> str:
 def api() -> str:
     """Every method of the API."""
     rows = [
-        f"| {method.name} | `{method.verb} {method.path}` | {method.permission or 'authenticated'} | "
+        f"| `{method.service}`<br>{method.name} | `{method.verb} {method.path}` | {method.permission or 'authenticated'} | "
         f"{_fields(method.request, method.path)} | {_fields(method.response)} |"
         for method in METHODS
     ]
@@ -115,18 +115,29 @@ def api() -> str:
         """
         # API
 
-        JSON over HTTP, as ZITADEL's API speaks it. `x-zitadel-orgid` chooses the organization; without it, it is the caller's own. The
-        permission is needed there. `Idempotency-Key` makes a request that is sent again the same one. A running server shows all
-        fields at `/docs` and `/openapi.json`.
+        As ZITADEL's API speaks it. `x-zitadel-orgid` chooses the organization; without it, it is the caller's own. The permission is
+        needed there. `Idempotency-Key` makes a request that is sent again the same one. A running server shows all fields at `/docs` and
+        `/openapi.json`.
 
-        | method | request | permission | fields | answer |
+        | wire | request |
+        |---|---|
+        | REST | as in the table below, with JSON |
+        | gRPC | HTTP/2 with prior knowledge, or TLS; with health and reflection |
+        | gRPC-Web | `POST /{service}/{method}` with `application/grpc-web`, `+proto` or `-text` |
+        | Connect | `POST /{service}/{method}` with `application/json` or `application/proto`; unary |
+
+        All are on one port and give the same answers and errors; headers are the same everywhere. A deadline (`grpc-timeout`,
+        `connect-timeout-ms`) is kept. Pages of any origin may call gRPC-Web and Connect.
+
+        | method | REST | permission | fields | answer |
         |---|---|---|---|---|
         """,
         rows,
         """
         `details` always has `sequence` (a string), `creationDate`, `changeDate` and `resourceOwner`. Empty, false and zero fields are left
         out. After a command they are those of its last event; on a read those of the last event that shows, which events about
-        codes do not.
+        codes do not. The methods of `zitadel.user.v2` find users of all organizations; users need no permission for their own phone,
+        but to vouch for a number or to be given a code, `user.write` in the user's organization is needed.
         """,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -50,22 +51,30 @@ class Wire(Protocol):
 
 class _Http:
     def __init__(self, address: str) -> None:
-        self._client = httpx2.Client(base_url=f"http://{address}", trust_env=False)
+        no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it reads no certificates, which takes longer than many calls
+        self._client = httpx2.Client(base_url=f"http://{address}", verify=no_tls, trust_env=False)
 
     def close(self) -> None:
         self._client.close()
 
 
 @contextmanager
-def served(
+def served(service: PhoneService, authenticator: Authenticator, **more: Any) -> Iterator[str]:
+    """Where the API is, ``host:port``, while the block runs; *more* is as of ``running``."""
+    with running(service, authenticator, **more) as server:
+        yield address_of(server)
+
+
+@contextmanager
+def running(
     service: PhoneService,
     authenticator: Authenticator,
     *,
     certificate: Certificate | None = None,
     grpc_address: str | None = None,
     **more: Any,  # of ``http_app``
-) -> Iterator[str]:
-    """Where the API is, ``host:port``, while the block runs."""
+) -> Iterator[ApiServer]:
+    """A server of the API while the block runs."""
     app = http_app(service, authenticator, **more)
     server = ApiServer(app, service, authenticator, certificate=certificate, grpc_address=grpc_address)
     server.config.port = 0
@@ -73,10 +82,15 @@ def served(
     thread.start()
     try:
         assert eventually(lambda: server.started)
-        yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield server
     finally:
         server.should_exit = True
         thread.join()
+
+
+def address_of(server: ApiServer) -> str:
+    """Where it listens, ``host:port``."""
+    return f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
 
 class Rest(_Http):

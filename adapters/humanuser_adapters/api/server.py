@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from humanuser import Authenticator
 from humanuser_adapters.api.grpc_server import GrpcServer
+from humanuser_adapters.api.http1 import Http1
 from humanuser_adapters.api.one_port import OnePort
 from humanuser_adapters.api.service import PhoneService
 
@@ -77,7 +78,7 @@ class ApiServer(uvicorn.Server):
         one_port = cast(type[Any], partial(OnePort, self._grpc_socket))  # Any: uvicorn wants a class, and calls it
         config = uvicorn.Config(
             app,
-            http="h11" if self._grpc_address else one_port,
+            http=Http1 if self._grpc_address else one_port,
             ws="none",
             log_config=None,
             access_log=False,
@@ -88,7 +89,7 @@ class ApiServer(uvicorn.Server):
         )
         config.load()
         if config.ssl:
-            # who can do both is a browser or the like, and gets HTTP/1.1; clients of gRPC offer h2 alone
+            # who can do both is mostly a browser, and gets HTTP/1.1; most clients of gRPC offer h2 alone
             config.ssl.set_alpn_protocols(["http/1.1", *([] if self._grpc_address else ["h2"])])
         return config
 

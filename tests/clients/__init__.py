@@ -1,0 +1,1 @@
+"""Clients of ZITADEL that exist, tried on our server: ``make test-clients``."""
