@@ -1,8 +1,9 @@
 """The cost of the API's wires, with a service that does nothing, beside a bare server of the same library.
 
 The floors: an ASGI function under uvicorn that reads the body and answers the same bytes, and a ``grpc.aio`` handler
-that does that. Servers are processes of their own, as is the client; all take turns, and what counts is the median of
-the rounds' ratios. ``python -m benchmarks.transport`` prints them.
+that does that; and the same once more with a thread that does nothing in between, because what waits for a database
+must not run on the event loop. Servers are processes of their own, as is the client; all take turns, and what counts is
+the median of the rounds' ratios. ``python -m benchmarks.transport`` prints them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
@@ -76,14 +78,15 @@ def serve_ours(port: int) -> None:
     ApiServer(http_app(nothing, nothing), nothing, nothing).run([_listener(port)])
 
 
-def serve_bare_http(port: int) -> None:
+def serve_bare_http(port: int, *, in_threads: bool = False) -> None:
     """The floor of REST and gRPC-Web."""
+    threads = ThreadPoolExecutor(THREADS)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:  # Any: as in ASGI
-        if scope["type"] != "http":
-            return
         while (await receive()).get("more_body"):
             pass
+        if in_threads:
+            await asyncio.get_running_loop().run_in_executor(threads, _nothing)
         is_json = scope["method"] == "PUT"
         body, kind = (
             (encode(ANSWER), b"application/json") if is_json else (ANSWER_FRAMES, b"application/grpc-web+proto")
@@ -96,10 +99,13 @@ def serve_bare_http(port: int) -> None:
     uvicorn.Server(config).run([_listener(port)])
 
 
-def serve_bare_grpc(port: int) -> None:
+def serve_bare_grpc(port: int, *, in_threads: bool = False) -> None:
     """The floor of gRPC."""
+    threads = ThreadPoolExecutor(THREADS)
 
     async def answer(_: bytes, __: object) -> bytes:
+        if in_threads:
+            await asyncio.get_running_loop().run_in_executor(threads, _nothing)
         return ANSWER.SerializeToString()
 
     async def serve() -> None:
@@ -113,12 +119,16 @@ def serve_bare_grpc(port: int) -> None:
     asyncio.run(serve())
 
 
+def _nothing() -> None:
+    """What a service function does here."""
+
+
 @dataclass(frozen=True)
 class Wire:
     """Something to be measured."""
 
     name: str
-    floor: Callable[[int], None]
+    floor: Callable[..., None]
     call_for: Callable[[int, float], int]
     """Calls at a port for some seconds, and tells how many were answered."""
 
@@ -190,16 +200,16 @@ def main() -> None:
     print(
         f"calls a second, {CONNECTIONS} at once, median of {ROUNDS} rounds of {SECONDS:g} s, {sys.version.split()[0]}:"
     )
-    print(f"{'wire':>10} {'bare':>8} {'ours':>8}   ours to bare")
+    print(f"{'wire':>10} {'bare':>8} {'in a thread':>12} {'ours':>8}   ours to each")
     for wire in WIRES:
-        with _served(wire.floor) as (bare, _), _served(serve_ours) as (ours, _):
-            rates: dict[int, list[float]] = {bare: [], ours: []}
-            for _ in range(ROUNDS):
-                for port in (bare, ours):
-                    rates[port].append(wire.call_for(port, SECONDS) / SECONDS)
-        ratio = statistics.median(b / a for a, b in zip(rates[bare], rates[ours], strict=True))
-        medians = [statistics.median(rates[port]) for port in (bare, ours)]
-        print(f"{wire.name:>10} {medians[0]:>8.0f} {medians[1]:>8.0f}   {ratio:.2f}", flush=True)
+        servers = (wire.floor, partial(wire.floor, in_threads=True), serve_ours)
+        with contextlib.ExitStack() as stack:
+            ports = [stack.enter_context(_served(server))[0] for server in servers]
+            rounds = [[wire.call_for(port, SECONDS) / SECONDS for port in ports] for _ in range(ROUNDS)]
+        bare, in_a_thread, ours = (statistics.median(rates) for rates in zip(*rounds, strict=True))
+        to_each = [statistics.median(rates[2] / rates[floor] for rates in rounds) for floor in (0, 1)]
+        ratios = " ".join(f"{ratio:.2f}" for ratio in to_each)
+        print(f"{wire.name:>10} {bare:>8.0f} {in_a_thread:>12.0f} {ours:>8.0f}   {ratios}", flush=True)
 
 
 def call_by_threads(port: int, calls: int) -> int:

@@ -37,14 +37,14 @@ def headers_of(scope: Scope) -> Mapping[str, str]:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """The whole body; empty if the client left. Raises ``CallError`` if it is larger than ``LARGEST_MESSAGE``."""
+    """The whole body. Raises ``CallError`` if it is larger than ``LARGEST_MESSAGE``, or the client leaves half-way."""
     body = bytearray()
     length = 0
     more = True
     while more and length <= _DRAINED:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b""
+            raise CallError(Code.INVALID_ARGUMENT, "malformed request: the body ends half-way")
         chunk = message.get("body", b"")
         more = message.get("more_body", False)
         length += len(chunk)

@@ -96,7 +96,7 @@ def _value(value: Any, field: Field, where: str) -> Any:  # what JSON and messag
             return _fields(value, field.message_type, f"{where}.")
         case FieldDescriptor.TYPE_ENUM, str() if value in field.enum_type.values_by_name:
             return value
-        case FieldDescriptor.TYPE_ENUM, int() if not isinstance(value, bool) and abs(value) < _INT32:
+        case FieldDescriptor.TYPE_ENUM, int() if not isinstance(value, bool) and -_INT32 <= value < _INT32:
             return value
     raise _malformed(f"invalid value for field {where}: it is no {_TYPE_NAMES[field.type]}")
 

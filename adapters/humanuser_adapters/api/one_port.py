@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from humanuser_adapters.api.http1 import Http1
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client of HTTP/2 says first. (RFC 9113, 3.4)"""
 
 
-class OnePort(H11Protocol):
+class OnePort(Http1):
     """A connection of uvicorn's that may turn out to be gRPC's."""
 
     def __init__(self, grpc_socket: str, *args: Any, **kwargs: Any) -> None:  # Any: as in the library
