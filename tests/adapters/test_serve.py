@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -21,9 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx2
 import pytest
 
+from certificates import make_certificate
 from humanuser import (
     By,
     CodeOwner,
@@ -39,6 +42,7 @@ from humanuser_adapters.cli.serve import listener_of
 from humanuser_adapters.settings import Settings
 from humanuser_adapters.vault import AesGcmVault, Keys
 from humanuser_projections import phone_notification
+from wires import BY_NAME, Grpc
 
 PATIENCE_SECONDS = 15
 NO_LIMITS = '{"pause_between_codes": null, "code_limits": []}'
@@ -175,6 +179,31 @@ def test_a_development_server_prints_a_token_that_works_and_no_other_does(home: 
 
     assert phone == "+41791234567"
     assert refused.value.response.status_code == 401
+
+
+def test_a_server_with_a_certificate_speaks_every_wire_over_tls(home: Home, tmp_path: Path) -> None:
+    pem = make_certificate(tmp_path, "127.0.0.1")
+    method = BY_NAME["GetMyPhone"]
+    with home.serve("--tls-certificate", str(pem), "--tls-key", str(pem)) as server:
+        address = server.url.removeprefix("https://")
+        trusting = ssl.create_default_context(cafile=pem)
+        healthy = httpx2.get(f"{server.url}/healthz", verify=trusting, trust_env=False).text
+        by_grpc = Grpc(address, grpc.ssl_channel_credentials(pem.read_bytes()))
+        outcome = by_grpc.call(method, method.request(), {"authorization": f"Bearer {server.token}"})
+        by_grpc.close()
+
+    assert healthy == "ok"
+    assert outcome.message == "User could not be found (QUERY-DAvb3)"
+
+
+def test_a_certificate_that_is_none_is_told(home: Home) -> None:
+    (home.folder / "empty.pem").touch()
+
+    refused = home.run("serve", "--development", "--tls-certificate", "empty.pem", "--tls-key", "empty.pem")
+
+    assert refused.returncode == 2
+    assert "TLS" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_the_code_goes_out_as_an_sms_and_the_history_says_so(home: Home) -> None:

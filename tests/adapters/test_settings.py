@@ -53,6 +53,9 @@ def test_nothing_needs_to_be_set() -> None:
         "token_file": None,
         "host": "127.0.0.1",
         "port": 8080,
+        "grpc_port": None,
+        "tls_certificate": None,
+        "tls_key": None,
     }
 
 
@@ -80,6 +83,7 @@ def test_nothing_needs_to_be_set() -> None:
         ("token_file", "tokens.toml", Path("tokens.toml")),
         ("host", "::1", "::1"),
         ("port", "0", 0),
+        ("grpc_port", "8081", 8081),
     ],
 )
 def test_the_environment_sets_and_an_argument_wins(
@@ -99,6 +103,7 @@ def test_the_environment_sets_and_an_argument_wins(
         ("port", "http"),
         ("port", "65536"),
         ("port", "-1"),
+        ("grpc_port", "0"),
         ("sms", "pigeon"),
         ("sms_workers", "0"),
         ("sms_workers", "65"),
@@ -152,6 +157,12 @@ def test_a_provider_needs_to_be_set_up_wholly(provider: dict[str, str]) -> None:
         for value in ({}, {missing: ""}):
             with pytest.raises(ValidationError, match=f"{provider[choice]} needs {missing}"):
                 Settings.model_validate({name: provider[name] for name in provider if name != missing} | value)
+
+
+@pytest.mark.parametrize("name", ["tls_certificate", "tls_key"])
+def test_a_certificate_and_its_key_go_together(name: str) -> None:
+    with pytest.raises(ValidationError, match="tls_certificate and tls_key go together"):
+        Settings.model_validate({name: "a.pem"})
 
 
 def test_a_provider_that_stands_in_needs_to_be_set_up_as_well() -> None:

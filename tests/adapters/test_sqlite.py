@@ -233,6 +233,7 @@ def test_a_listener_that_ended_is_not_woken(database: SQLiteDatabase) -> None:
     rung = threading.Event()
     database.listen(rung)
     database.unlisten(rung)
+    rung.clear()  # it may have been woken before it ended
 
     add(database, "a")
 

@@ -35,7 +35,7 @@ class Dispatcher:
     def __init__(self, service: PhoneService, authenticator: Authenticator) -> None:
         self._service = service
         self._authenticator = authenticator
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="humanuser-call")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api-call")
 
     async def run(self, work: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
         """What *work* gives, which runs in a thread, within *seconds*; *work* calls ``answer`` or ``answer_bytes``.

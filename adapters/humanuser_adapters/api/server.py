@@ -46,7 +46,7 @@ class ApiServer(uvicorn.Server):
     ) -> None:
         """With a *certificate* it speaks TLS only. *grpc_address*, such as ``127.0.0.1:8081``, is gRPC's own.
 
-        Raises ``OSError`` (``ssl.SSLError`` is one) if the *certificate* is none.
+        Raises ``ValueError`` if the *certificate* cannot be used.
         """
         self._place = tempfile.TemporaryDirectory(prefix="humanuser-")  # closed to others
         self._grpc_socket = f"{self._place.name}/grpc"
@@ -87,7 +87,10 @@ class ApiServer(uvicorn.Server):
             ssl_certfile=self._certificate.chain if self._certificate else None,
             ssl_keyfile=self._certificate.key if self._certificate else None,
         )
-        config.load()
+        try:
+            config.load()
+        except OSError as error:
+            raise ValueError(f"TLS cannot be spoken with {self._certificate}: {error}") from error
         if config.ssl:
             # who can do both is mostly a browser, and gets HTTP/1.1; most clients of gRPC offer h2 alone
             config.ssl.set_alpn_protocols(["http/1.1", *([] if self._grpc_address else ["h2"])])
