@@ -6,7 +6,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -82,6 +82,10 @@ class Phones:
         return Accepted() if sms.message_id in self.taken else None
 
 
+Span = tuple[float, float]
+"""From when to when, by the clock that goes on while nobody moves it."""
+
+
 class Clients:
     """Threads that change phones and read, one call after the other, and note what they were answered, and when."""
 
@@ -100,10 +104,10 @@ class Clients:
         for user_id in self._users:
             application.commands.add_human_user(user_id, HumanUserAdded(user_name="a"), by=ADMIN)
 
-    @property
-    def longest_standstill(self) -> float:
-        """The seconds between two commands that were acknowledged, at most."""
-        return max(after - before for before, after in pairwise(sorted(self._acknowledged_at)))
+    def longest_standstill(self, spans: Iterable[Span]) -> float:
+        """The most seconds between two commands that were acknowledged, where that has to do with one of *spans*."""
+        gaps = list(pairwise(sorted(self._acknowledged_at)))
+        return max(end - start for start, end in gaps for begin, over in spans if start <= over and end >= begin)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

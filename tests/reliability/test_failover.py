@@ -8,7 +8,7 @@ from reliability import outages
 from reliability.failover import FAILURES, fail_over, killed_while_the_standby_lags, pair_of_servers
 
 SLOW_ON_A_BUSY_MACHINE = {
-    "seconds without an acknowledged command, at most",
+    "seconds without an acknowledged command around a failure, at most",
     "seconds that the longest call took",
 }
 
