@@ -18,6 +18,8 @@ from reliability.proof import Effort, Figure, Proof, none
 from reliability.proxy import Proxy
 
 CLIENTS = 8
+TURNS = 25
+"""Commands on one user: a history of thousands of events takes longer to load than what is looked at here."""
 LOST_ANSWERS, LOST_REQUESTS = 0.15, 0.03
 MOST_TRIES = 50
 POLICY = Policy.recommended().model_copy(update={"code_limits": (), "pause_between_codes": None})
@@ -55,17 +57,16 @@ def lose_answers(
         lost_answers=LOST_ANSWERS,
         seed=seed,
     )
+    users = [f"user{number}" for number in range(count // TURNS)]
     with Application(server.url, TransparentVault()) as direct:
-        for number in range(CLIENTS):
-            by = By("admin", "org1")
-            direct.commands.add_human_user(f"user{number}", HumanUserAdded(user_name="a"), by=by)
-    users = [f"user{number}" for number in range(CLIENTS)]
+        for user_id in users:
+            direct.commands.add_human_user(user_id, HumanUserAdded(user_name="a"), by=By("admin", "org1"))
     with (
         closing(proxy),
         Application(proxy.url, TransparentVault(), policy=POLICY) as application,
         ThreadPoolExecutor(CLIENTS) as pool,
     ):
-        told = list(pool.map(lambda user: _change(application.commands, user, count // CLIENTS, name), users))
+        told = list(pool.map(lambda user: _change(application.commands, user, name), users))
     acknowledged = {command: sequence for one in told for command, sequence in one.acknowledged.items()}
     stored, doubled = stored_commands(server.url)
     yield Figure("commands", len(acknowledged))
@@ -77,9 +78,9 @@ def lose_answers(
     yield none("commands refused for what they had done themselves", sum(len(one.refusals) for one in told))
 
 
-def _change(commands: Commands, user_id: str, count: int, name: Callable[[str, int, int], str]) -> Told:
+def _change(commands: Commands, user_id: str, name: Callable[[str, int, int], str]) -> Told:
     told = Told()
-    for turn in range(count):
+    for turn in range(TURNS):
         for attempt in range(MOST_TRIES):
             told.tries += 1
             command_id = name(user_id, turn, attempt)
