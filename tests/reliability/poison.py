@@ -88,7 +88,8 @@ def _poisoned(file: Path, *, users: int, seed: int) -> Iterator[Figure]:
         yield none("workers that gave up", len(application.problems()))
         yield Figure("seconds to go through the log", round(late, 2))
         with closing(sqlite3.connect(file)) as connection, connection:
-            connection.executemany("UPDATE humanuser_events SET payload = ?2 WHERE position = ?1", before)
+            back = [(payload, position) for position, payload in before]
+            connection.executemany("UPDATE humanuser_events SET payload = ? WHERE position = ?", back)
         subscription.take_in_parked()
         mended = sum(_shown(application, f"user{number}") == f"+4179{1000000 + number}" for number in victims)
         yield exactly(len(victims), "users taken in after they were mended", mended)
