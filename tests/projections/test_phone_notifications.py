@@ -177,6 +177,13 @@ def test_an_sms_that_never_arrived_is_sent_after_an_interruption(world: World) -
     assert len(world.sender.sent) == 1
 
 
+def test_who_has_lost_the_claim_sends_nothing(world: World) -> None:
+    assert world.notifier.deliver(world.notification, still_ours=lambda: False) is None
+
+    assert world.sender.sent == []
+    assert PhoneVerificationCodeSent() not in world.events()
+
+
 def test_an_sms_of_which_nobody_knows_is_not_repeated(world: World) -> None:
     world.sender.known = Unknown("cannot tell")
 
