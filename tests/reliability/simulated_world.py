@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -310,7 +311,8 @@ class Tables:
     """The tables of one schedule after the other: to empty them is quicker than to make them."""
 
     def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self.connection.close)  # by whichever thread
         self._there: set[str] = set()
 
     def migrate(self, component: str, scripts: Sequence[Sequence[str]], types: Mapping[str, str]) -> None:
