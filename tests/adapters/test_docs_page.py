@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,23 +11,11 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from chromium import BROWSER, OPTIONS
 from fakes import Callers, eventually
 from humanuser_adapters.api import PhoneService, http_app
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.application import Application
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-)
 
 
 @pytest.fixture
@@ -48,10 +35,8 @@ def test_a_browser_shows_every_method_and_asks_nobody_else(url: str, tmp_path: P
         if os.environ.get("CI"):
             pytest.fail("CI must look at the page: install chromium")
         pytest.skip("NO BROWSER: the page was not looked at")
-    nowhere_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-
     shown = subprocess.run(
-        [BROWSER, *QUIET, nowhere_else, f"--user-data-dir={tmp_path}", "--dump-dom", f"{url}/docs"],
+        [BROWSER, *OPTIONS, "--enable-logging=stderr", f"--user-data-dir={tmp_path}", "--dump-dom", f"{url}/docs"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -13,22 +13,11 @@ from tempfile import TemporaryDirectory
 
 from google.protobuf.message import Message
 
+from chromium import BROWSER, OPTIONS
 from clients.coding import call_of, outcome_of
-from clients.programs import BROWSER, ESBUILD, HERE, PATIENCE_SECONDS, Server, environment
+from clients.programs import ESBUILD, HERE, PATIENCE_SECONDS, Server, environment
 from humanuser_adapters.api.methods import Method
 from wires import Outcome
-
-_OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 
 
 class Page:
@@ -86,7 +75,7 @@ def bundled(script: str, variables: Mapping[str, str]) -> bytes:
 def _browser(url: str) -> Iterator[list[str]]:
     """The command that opens *url*, in a new profile."""
     with TemporaryDirectory(prefix="humanuser-", ignore_cleanup_errors=True) as profile:
-        yield [str(BROWSER), *_OPTIONS, f"--user-data-dir={profile}", url]
+        yield [str(BROWSER), *OPTIONS, f"--user-data-dir={profile}", url]
 
 
 @contextmanager

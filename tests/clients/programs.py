@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from chromium import BROWSER
+
 HERE = Path(__file__).parent
 NODE = shutil.which("node") or "node"
 BUF, ESBUILD = (str(HERE / "node_modules" / ".bin" / name) for name in ("buf", "esbuild"))
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_SECONDS = 60
 
 
