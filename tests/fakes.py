@@ -10,8 +10,9 @@ from humanuser import Caller, CodeOwner, CodeVault, HumanUser
 from humanuser.testing import AT
 from humanuser_adapters.application import Application
 from humanuser_adapters.database import Database
-from humanuser_adapters.event_store import SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.event_store import EventRows, SQLiteEventRecorder, UserEventStore
 from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder
+from humanuser_adapters.event_store.sql import SqlEventRecorder
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
 
@@ -65,9 +66,19 @@ def eventually(seen: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -
     return seen()
 
 
-def store_on(database: Database) -> UserEventStore:
-    """The events of users in *database*, of whichever kind it is."""
+def recorder_on(database: Database) -> SqlEventRecorder:
+    """A recorder for *database*, of whichever kind it is."""
     if isinstance(database, SQLiteDatabase):
-        return UserEventStore(SQLiteEventRecorder(database))
+        return SQLiteEventRecorder(database)
     assert isinstance(database, PostgreSQLDatabase)
-    return UserEventStore(PostgreSQLEventRecorder(database))
+    return PostgreSQLEventRecorder(database)
+
+
+def store_on(database: Database) -> UserEventStore:
+    """The events of users in *database*."""
+    return UserEventStore(recorder_on(database))
+
+
+def rows_on(database: Database) -> EventRows:
+    """The same, as rows."""
+    return EventRows(database, recorder_on(database))

@@ -120,6 +120,11 @@ class PostgreSQLDatabase:
                 raise StoreUnavailable("the transaction was undone, because a statement in it had failed")
         self.rang()
 
+    def copy_in(self, connection: Connection, query: str, text: bytes) -> None:
+        """Run a COPY that takes in *text*, in the transaction of *connection*."""
+        assert isinstance(connection, _Marked)  # noqa: S101 - a block of ours gave it
+        connection.copy_in(query, text)
+
     def now(self, connection: Connection) -> datetime:
         """The time of the server."""
         return time_of_text(connection.execute("SELECT clock_timestamp()").fetchone()[0])
@@ -280,6 +285,10 @@ class _Marked:
         if parameters:
             self._connection.cursor().executemany(_percent(query), parameters)
         return None
+
+    def copy_in(self, query: str, text: bytes) -> None:
+        with self._connection.cursor().copy(cast(Query, query)) as copy:
+            copy.write(text)
 
     def _plain(self, query: str) -> Rows:
         return self._connection.execute(cast(Query, query))  # no parameters: nothing in it has to be marked

@@ -225,3 +225,5 @@ class Recorded:
     """The version of the aggregate type; ZITADEL's user is at 2."""
     position: int = 0
     """The place in the whole log, from 1."""
+    imported: bool = False
+    """It happened elsewhere and was brought here since; nobody is told of it any more."""

@@ -49,6 +49,8 @@ class PhoneNotification:
 
 def phone_notification(recorded: Recorded) -> PhoneNotification | None:
     """The SMS that *recorded* calls for; None if it calls for none."""
+    if recorded.imported:
+        return None
     match recorded.event:
         case PhoneVerificationCodeAdded(code_returned=False, code=sealed) if sealed is not None:
             event_id = "\0".join((recorded.instance_id, recorded.user_id, str(recorded.sequence)))

@@ -1,6 +1,7 @@
 """Where events are kept: in a SQLite file or in memory, through recorders of the ``eventsourcing`` library."""
 
 from humanuser_adapters.event_store.event_json import REGISTRY, event_of, payload_of
+from humanuser_adapters.event_store.event_rows import EventRows
 from humanuser_adapters.event_store.memory import MemoryEventRecorder
 from humanuser_adapters.event_store.recorder import Envelope, EventRecorder
 from humanuser_adapters.event_store.sqlite import SQLiteEventRecorder, SQLiteTrackingEventRecorder
@@ -10,6 +11,7 @@ __all__ = [
     "REGISTRY",
     "Envelope",
     "EventRecorder",
+    "EventRows",
     "MemoryEventRecorder",
     "SQLiteEventRecorder",
     "SQLiteTrackingEventRecorder",

@@ -44,6 +44,8 @@ class Row(NamedTuple):
     creator: str
     owner: str
     payload: str | bytes | None
+    imported: bool = False
+    """It happened elsewhere."""
 
 
 class EventRecorder(ApplicationRecorder):

@@ -18,6 +18,7 @@ from eventsourcing.persistence import (
 )
 
 from humanuser_adapters.database import Connection, Database, RowsClash
+from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import (
     DEFAULT_AGGREGATE_TYPE,
     DEFAULT_INSTANCE,
@@ -28,7 +29,8 @@ from humanuser_adapters.event_store.recorder import (
 )
 
 _ROW = """
-    SELECT position, instance_id, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload
+    SELECT position, instance_id, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload,
+        source_position IS NOT NULL
     FROM humanuser_events
 """
 _STREAM = f"{_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ? AND sequence > ? ORDER BY sequence"
@@ -144,10 +146,18 @@ class SqlEventRecorder(EventRecorder):
         return _WokenSubscription(self._database, self, gt=gt, topics=topics)
 
     @abstractmethod
+    def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        """Store *rows* behind all others, in their order, in the transaction at hand. Raises ``RowsClash``."""
+
+    @abstractmethod
     def _insert(
         self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, tracking: Tracking | None
     ) -> Sequence[int]:
         """Store the events and the tracking together, and give the positions. Raises ``RowsClash``."""
+
+    def horizon(self, connection: Connection) -> int:
+        """The position up to which nothing can come in any more."""
+        return self._horizon(connection)
 
     def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
         """All that *query* gives."""

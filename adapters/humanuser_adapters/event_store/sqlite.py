@@ -16,6 +16,7 @@ from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, Stor
 from eventsourcing.utils import Environment, EnvType
 
 from humanuser_adapters.database import Connection, RowsClash, text_of_time
+from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import Envelope, Row, recorder_options
 from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
 from humanuser_adapters.sqlite import SQLiteDatabase
@@ -46,12 +47,19 @@ SCHEMA = (
         """,
         "CREATE TABLE humanuser_tracking (application_name TEXT PRIMARY KEY, position INTEGER NOT NULL)",
     ),
+    ("ALTER TABLE humanuser_events ADD COLUMN source_position TEXT",),
 )
 
 _INSERT = """
     INSERT INTO humanuser_events (
         instance_id, aggregate_type, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload,
         in_tx_order, command_id
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_ROWS = """
+    INSERT INTO humanuser_events (
+        instance_id, aggregate_type, aggregate_id, event_type, sequence, revision, created_at, payload, creator, owner,
+        source_position, in_tx_order
     ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _LAST_SEQUENCE = """
@@ -76,6 +84,9 @@ class SQLiteEventRecorder(SqlEventRecorder):
             connection.executemany(_INSERT, rows)
             last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
         return list(range(last - len(rows) + 1, last + 1))  # nobody else wrote meanwhile
+
+    def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        connection.executemany(_INSERT_ROWS, [_values(row) for row in rows])
 
     def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
         """All that *query* gives; a byte that is no UTF-8 spoils its own row, and not all of them."""
@@ -134,6 +145,23 @@ def _rows(envelope: Envelope, stored_events: Sequence[StoredEvent]) -> list[tupl
         )
         for order, stored_event in enumerate(stored_events, 1)
     ]
+
+
+def _values(row: EventRow) -> tuple[object, ...]:
+    return (
+        row.instance_id,
+        row.aggregate_type,
+        row.aggregate_id,
+        row.event_type,
+        row.sequence,
+        row.revision,
+        text_of_time(row.created_at),
+        row.payload_text,
+        row.creator,
+        row.owner,
+        row.position_text,
+        row.in_tx_order,
+    )
 
 
 def _require_end(connection: Connection, envelope: Envelope, first: StoredEvent, after: int) -> None:

@@ -109,7 +109,7 @@ def _entry(row: Row) -> Entry:
 
 
 def _one_recorded(row: Row) -> Recorded:
-    position, instance_id, user_id, sequence, event_type, revision, created_at, creator, owner, payload = row
+    position, instance_id, user_id, sequence, event_type, revision, created_at, creator, owner, payload, imported = row
     try:
         _require_utf8(instance_id, user_id, event_type, created_at, creator, owner)
         return Recorded(
@@ -122,6 +122,7 @@ def _one_recorded(row: Row) -> Recorded:
             event=event_of(event_type, payload),
             revision=revision,
             position=position,
+            imported=bool(imported),
         )
     except (TypeError, ValueError) as error:
         raise UnreadableEvent(position, str(error)) from error

@@ -1,0 +1,297 @@
+"""Bringing in histories: whole or not at all, once, exactly as they were, and on from where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from fakes import rows_on, store_on
+from humanuser import HumanUser, PhoneVerificationCodeAdded, StoreUnavailable
+from humanuser_adapters.database import Database
+from humanuser_adapters.event_row import EventRow, Line, Malformed, UserKey
+from humanuser_adapters.event_store import EventRows, event_of
+from humanuser_adapters.replay import ChangedMeanwhile, Importer, ImportRefused, ImportSummary, importer
+from humanuser_adapters.replay.heads import Heads
+from humanuser_projections import phone_notification
+from zitadel_export import zitadel_events
+
+ROWS = tuple(zitadel_events(400, 15, seed=3))
+USERS = {row.user for row in ROWS}
+OF_OTHER = msgspec.structs.replace(ROWS[0], aggregate_type="org", event_type="org.added")
+
+
+class Lines:
+    """A source in memory."""
+
+    def __init__(self, *contents: EventRow | Malformed, name: str = "export.jsonl") -> None:
+        self.name = name
+        self._contents = contents
+
+    def identity(self) -> str:
+        return self.name
+
+    def lines(self, *, after: int = 0) -> Iterator[Line]:
+        return iter([Line(place, content) for place, content in enumerate(self._contents, 1) if place > after])
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+def rows(any_database: Database) -> EventRows:
+    return rows_on(any_database)
+
+
+@pytest.fixture
+def importing(any_database: Database, rows: EventRows, monkeypatch: pytest.MonkeyPatch) -> Importer:
+    monkeypatch.setattr(importer, "LINES_A_BATCH", 50)
+    monkeypatch.setattr(importer, "CHECKED_AT_ONCE", 30)
+    return Importer(any_database, rows, event_of)
+
+
+def changed(row: EventRow, **columns: object) -> EventRow:
+    return msgspec.structs.replace(row, **columns)
+
+
+def without(number: int) -> Sequence[EventRow]:
+    return [row for place, row in enumerate(ROWS) if place != number]
+
+
+def refused(importing: Importer, *contents: EventRow | Malformed) -> list[str]:
+    with pytest.raises(ImportRefused) as refusal:
+        importing.run(Lines(*contents))
+    return [str(problem) for problem in refusal.value.problems]
+
+
+def test_all_comes_in_exactly_and_in_order(importing: Importer, rows: EventRows) -> None:
+    summary = importing.run(Lines(*ROWS))
+
+    assert list(rows.read()) == list(ROWS)
+    assert summary == ImportSummary(stored=400, new_users=len(USERS))
+
+
+def test_the_same_again_adds_nothing(importing: Importer, rows: EventRows) -> None:
+    importing.run(Lines(*ROWS))
+
+    again = importing.run(Lines(*ROWS))
+    under_another_name = importing.run(Lines(*ROWS, name="other.csv"))
+
+    assert again == under_another_name == ImportSummary(there_already=400)
+    assert list(rows.read()) == list(ROWS)
+
+
+def test_a_later_export_adds_what_happened_since(importing: Importer, rows: EventRows) -> None:
+    importing.run(Lines(*ROWS[:250], name="yesterday"))
+
+    whole = importing.run(Lines(*ROWS, name="today"))
+    only_new = importing.run(Lines(*ROWS[250:], name="the rest"))
+
+    assert (whole.stored, whole.there_already) == (150, 250)
+    assert only_new == ImportSummary(there_already=150)
+    assert list(rows.read()) == list(ROWS)
+
+
+def test_it_goes_on_where_it_was_killed(importing: Importer, rows: EventRows) -> None:
+    def killed_after(lines: int) -> None:
+        def told(step: str, _: int) -> None:
+            nonlocal lines
+            lines -= step == "storing"
+            if lines <= 0:
+                raise Killed
+
+        with pytest.raises(Killed):
+            importing.run(Lines(*ROWS), told=told)
+
+    killed_after(2)
+    assert len(list(rows.read())) == 100
+    killed_after(3)
+    assert len(list(rows.read())) == 250
+
+    summary = importing.run(Lines(*ROWS))
+
+    assert (summary.stored, summary.there_already) == (150, 250)
+    assert list(rows.read()) == list(ROWS)
+
+
+def test_what_is_about_no_user_is_passed_over(importing: Importer, rows: EventRows) -> None:
+    summary = importing.run(Lines(OF_OTHER, ROWS[0]))
+
+    assert summary == ImportSummary(stored=1, new_users=1, of_others=1)
+    assert list(rows.read()) == [ROWS[0]]
+
+
+def test_what_is_missing_refuses_all_before_anything_is_stored(importing: Importer, rows: EventRows) -> None:
+    victim = next(place for place, row in enumerate(ROWS) if any(row.user == one.user for one in ROWS[place + 1 :]))
+    following = next(place for place, row in enumerate(ROWS) if place > victim and row.user == ROWS[victim].user)
+
+    problems = refused(importing, *without(victim))
+
+    assert problems[0] == (
+        f"line {following}: user '{ROWS[victim].aggregate_id}': "
+        f"sequence {ROWS[following].sequence} comes after {ROWS[victim].sequence - 1}, so events are missing"
+    )
+    assert rows.empty()
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (ROWS[0], "sequence 1 comes after 1, so it is there twice or the rows are not in order"),
+        (changed(ROWS[0], aggregate_id="eve", sequence=2), "sequence 2 comes after 0, so events are missing"),
+        (
+            changed(ROWS[0], aggregate_id="eve", event_type="user.human.phone.changed", payload=Raw(b"{}")),
+            "user.human.phone.changed: phone: Field required",
+        ),
+        (Malformed("Input data was truncated", b"{", None), "Input data was truncated"),
+    ],
+)
+def test_each_problem_is_told_with_its_line(
+    bad: EventRow | Malformed, reason: str, importing: Importer, rows: EventRows
+) -> None:
+    (problem,) = refused(importing, ROWS[0], bad)
+
+    assert problem.startswith("line 2: ")
+    assert problem.endswith(reason)
+    assert rows.empty()
+
+
+def test_what_contradicts_the_stored_history_is_refused(importing: Importer, rows: EventRows) -> None:
+    importing.run(Lines(*ROWS))
+    other = changed(ROWS[7], creator="somebody else")
+
+    (problem,) = refused(importing, *ROWS[:7], other)
+
+    assert problem.endswith(f"sequence {other.sequence} is stored already, with other contents")
+    assert list(rows.read()) == list(ROWS)
+
+
+def test_of_many_problems_the_first_ones_are_told(importing: Importer) -> None:
+    bad = [changed(ROWS[0], aggregate_id=f"eve{number}", sequence=2) for number in range(30)]
+
+    with pytest.raises(ImportRefused) as refusal:
+        importing.run(Lines(*bad, *bad))
+
+    assert (len(refusal.value.problems), refusal.value.count) == (importer.PROBLEMS_KEPT, 30)
+    assert str(refusal.value).endswith("… and 10 more")
+
+
+def test_bad_histories_can_be_put_aside_whole(importing: Importer, rows: EventRows) -> None:
+    bad = ROWS[-1].user
+    broken = Malformed("Input data was truncated", b"{", None)
+    contents: list[EventRow | Malformed] = [*ROWS[:-1], changed(ROWS[-1], sequence=ROWS[-1].sequence + 1), broken]
+    aside: list[EventRow | Malformed] = []
+
+    summary = importing.run(Lines(*contents), put_aside=aside.append)
+
+    assert list(rows.read()) == [row for row in ROWS if row.user != bad]
+    assert aside == [content for content in contents if isinstance(content, Malformed) or content.user == bad]
+    assert summary.put_aside == len(aside)
+
+
+def test_what_is_put_aside_is_so_again_after_a_kill(importing: Importer) -> None:
+    contents = [changed(ROWS[0], aggregate_id="eve", sequence=2), *ROWS]
+
+    def told(step: str, _: int) -> None:
+        if step == "storing":
+            raise Killed
+
+    with pytest.raises(Killed):
+        importing.run(Lines(*contents), put_aside=lambda _: None, told=told)
+    aside: list[EventRow | Malformed] = []
+    summary = importing.run(Lines(*contents), put_aside=aside.append)
+
+    assert aside == contents[:1]
+    assert summary.stored == 400 - 49
+
+
+def test_somebody_who_stores_meanwhile_is_noticed(
+    importing: Importer, rows: EventRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = rows.insert
+    monkeypatch.setattr(rows, "insert", lambda connection, some: insert(connection, [*some, some[0]]))
+
+    with pytest.raises(ChangedMeanwhile, match=r"while export\.jsonl was brought in"):
+        importing.run(Lines(*ROWS))
+
+    assert rows.empty()
+
+
+def test_imported_histories_are_replayed_and_go_on(importing: Importer, any_database: Database) -> None:
+    importing.run(Lines(*ROWS))
+    store = store_on(any_database)
+
+    for user in USERS:
+        history = store.load(*user)
+        assert [one.sequence for one in history] == list(range(1, len(history) + 1))
+        assert HumanUser.replay(history).sequence == len(history)
+
+
+def test_nobody_is_sent_the_code_of_an_imported_event(importing: Importer, any_database: Database) -> None:
+    importing.run(Lines(*ROWS))
+
+    recorded = store_on(any_database).read_all(after=0, limit=1000)
+
+    assert any(isinstance(one.event, PhoneVerificationCodeAdded) for one in recorded)
+    assert not any(phone_notification(one) for one in recorded)
+
+
+def test_odd_texts_survive(importing: Importer, rows: EventRows) -> None:
+    texts = ("a\tb", "a\\nb", "a\nb\r", "\\N", "\\.", "\x7f\u2028😀", "'\"")
+    odd = [
+        changed(ROWS[0], aggregate_id=text, owner=text, creator=text, event_type="user.locked", payload=Raw(b"null"))
+        for text in texts
+    ]
+    unknown = changed(
+        odd[0], aggregate_id="eve", event_type="user.new\tthing", payload=Raw(b'{"a": "\\t\\\\", "b": 1.50}')
+    )
+
+    importing.run(Lines(*odd, unknown))
+
+    assert list(rows.read()) == [*odd, unknown]
+
+
+def test_heads_do_not_need_more_memory_for_more_users() -> None:
+    users = [UserKey("default", str(number)) for number in range(1000)]
+
+    with Heads(at_hand=10) as heads:
+        for turn in (1, 2):
+            for user in users:
+                heads.fetch([user])
+                assert heads.recent.get(user, 0) == turn - 1
+                heads.recent[user] = turn
+                assert len(heads.recent) <= 12
+
+
+def test_a_database_that_goes_away_stops_it_and_nothing_is_half(
+    importing: Importer, rows: EventRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = rows.insert
+    turns = iter(range(2))
+
+    def failing(connection: object, some: Sequence[EventRow]) -> None:
+        if next(turns, None) is None:
+            insert(connection, some)  # type: ignore[arg-type]  # what the importer gave
+            raise StoreUnavailable("disk full")
+        insert(connection, some)  # type: ignore[arg-type]  # as above
+
+    monkeypatch.setattr(rows, "insert", failing)
+    with pytest.raises(StoreUnavailable):
+        importing.run(Lines(*ROWS))
+    monkeypatch.undo()
+
+    assert len(list(rows.read())) == 100
+    assert importing.run(Lines(*ROWS)).stored == 300
+
+
+def test_times_are_kept_to_the_microsecond(importing: Importer, rows: EventRows) -> None:
+    moments = [ROWS[0].created_at + timedelta(microseconds=number) for number in (0, 1, 999_999)]
+    some = [changed(ROWS[0], aggregate_id=str(number), created_at=at) for number, at in enumerate(moments)]
+
+    importing.run(Lines(*some))
+
+    assert [row.created_at for row in rows.read()] == moments
