@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
 from humanuser_adapters.database import Connection, Database
-from humanuser_adapters.event_store import EventRecorder, SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.event_row import EventRow, EventSource, Malformed
+from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
+from humanuser_adapters.read_model import Difference
 from humanuser_adapters.read_models import User, UserReadModels
+from humanuser_adapters.rebuild import Progress, Rebuild
+from humanuser_adapters.replay import Importer, ImportSummary, Told
 from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
 from humanuser_adapters.sqlite import SQLiteDatabase
-from humanuser_adapters.subscription import Progress, Subscription
+from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
@@ -54,11 +58,13 @@ class Application:
         self.instance_id = instance_id
         self._database, recorder = _opened(database)
         self._store = UserEventStore(recorder)
+        self._rows = EventRows(self._database, recorder)
         self._read_models = UserReadModels(self._database)
         shared_clock = None if clock is None else _ignoring_the_connection(clock)
         self._outbox = Outbox(self._database, shared_clock, lease=sms_lease)
         self._clock = clock = clock or utc_now
         self._users = Subscription("users", self._database, self._store, self._read_models)
+        self._rebuild = Rebuild(self._users, self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
         self.commands = Commands(self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id)
         self._workers = [Worker(self._users.name, self._database, self._users.follow)]
@@ -109,7 +115,29 @@ class Application:
 
     def rebuild(self, progress: Progress = lambda _: None) -> int:
         """Make the read models anew from the first event; how many events that took."""
-        return self._users.rebuild(self._read_models, progress)
+        return self._rebuild.run(progress)
+
+    def differences(self, progress: Progress = lambda _: None) -> Sequence[Difference]:
+        """Where the read models are not what the events make them; empty: nowhere."""
+        return self._rebuild.differences(progress)
+
+    def import_events(
+        self,
+        source: EventSource,
+        *,
+        put_aside: Callable[[EventRow | Malformed], None] | None = None,
+        told: Told = lambda _, __: None,
+    ) -> ImportSummary:
+        """Bring in histories from elsewhere, each whole or not at all. Nobody is sent anything for them.
+
+        *put_aside* is given the rows of histories that are not in order; without it one such refuses all. Raises
+        ``ImportRefused``, ``ChangedMeanwhile``, ``StoreUnavailable``, ``OSError``.
+        """
+        return Importer(self._database, self._rows, event_of).run(source, put_aside=put_aside, told=told)
+
+    def export_events(self) -> Iterator[EventRow]:
+        """All events there are now, of all instances, in position order."""
+        return self._rows.read()
 
     def head(self) -> int:
         """The position of the last event there is; 0 if there is none."""
@@ -164,7 +192,7 @@ def is_postgresql(database: Path | str) -> bool:
     return str(database).startswith(("postgresql://", "postgres://"))
 
 
-def _opened(database: Path | str) -> tuple[Database, EventRecorder]:
+def _opened(database: Path | str) -> tuple[Database, SqlEventRecorder]:
     if not is_postgresql(database):
         file = SQLiteDatabase(database)
         return file, SQLiteEventRecorder(file)

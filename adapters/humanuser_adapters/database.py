@@ -55,8 +55,8 @@ class Database(Protocol):
     def claiming(self) -> str:
         """Ends a query whose rows the transaction wants for itself, without those that another one has already."""
 
-    def read(self) -> AbstractContextManager[Connection]:
-        """A connection to read from."""
+    def read(self, *, at_length: bool = False) -> AbstractContextManager[Connection]:
+        """A connection to read from; *at_length* says that it may take a while, because there is much to read."""
 
     def glance(self) -> AbstractContextManager[Connection]:
         """A connection to read a few rows from; where it matters, one that has them in its cache."""

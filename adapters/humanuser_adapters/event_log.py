@@ -31,3 +31,19 @@ class EventLog(Protocol):
 
     def head(self) -> int:
         """The position of the last entry; 0 if there is none. Raises ``StoreUnavailable``."""
+
+
+Place = tuple[str, str, int]
+"""Instance id, user id and sequence of an event."""
+
+BEGINNING: Place = ("", "", 0)
+
+
+class HistoryLog(EventLog, Protocol):
+    """The same, user by user as well."""
+
+    def read_histories(self, *, after: Place, until: int, limit: int) -> Sequence[tuple[Place, Entry]]:
+        """The next *limit* entries behind the place *after*, one user after the other, each in sequence order.
+
+        Only those up to the position *until*. Raises ``StoreUnavailable``.
+        """

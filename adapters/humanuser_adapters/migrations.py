@@ -31,7 +31,7 @@ def bring_up_to_date(
     if version > len(scripts):
         raise StoreUnavailable(f"the database was written by a newer release: {component} is at {version}")
     for statement in (statement for script in scripts[version:] for statement in script):
-        connection.execute(_in_words_of(types, statement))
+        connection.execute(in_words_of(types, statement))
     connection.execute(
         "INSERT INTO humanuser_schema_versions VALUES (?, ?) "
         "ON CONFLICT (component) DO UPDATE SET version = excluded.version",
@@ -39,7 +39,8 @@ def bring_up_to_date(
     )
 
 
-def _in_words_of(types: Mapping[str, str], statement: str) -> str:
+def in_words_of(types: Mapping[str, str], statement: str) -> str:
+    """*statement* with the *types* for its words."""
     for word, meaning in types.items():
         statement = statement.replace(f"{{{word}}}", meaning)
     return statement

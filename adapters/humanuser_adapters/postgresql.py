@@ -88,9 +88,9 @@ class PostgreSQLDatabase:
         self._closed = False
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, at_length: bool = False) -> Iterator[Connection]:
         """A connection to read from; each statement sees what is committed when it begins."""
-        with self._connection(self._patience) as connection:
+        with self._connection(self._patience_for_work if at_length else self._patience) as connection:
             yield _Marked(connection)
 
     glance = read

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from typing import Self
 
 from humanuser import Details, PhoneNumber, Recorded
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
+from humanuser_adapters.migrations import in_words_of
+from humanuser_adapters.read_model import Difference
 from humanuser_projections import UserPhone, user_details, user_phone
 
 SCHEMA = (
@@ -26,6 +32,18 @@ SCHEMA = (
         """,
     ),
 )
+
+TABLES = {
+    "humanuser_user_details": "sequence, creation_date, change_date, resource_owner, taken_in",
+    "humanuser_user_phone": "phone, verified, last_verified_phone",
+}
+"""Every table, and its columns behind the key."""
+
+_ONLY_IN = """
+    SELECT '{side}' AS side, instance_id, user_id, {columns} FROM (
+        SELECT instance_id, user_id, {columns} FROM {one} EXCEPT SELECT instance_id, user_id, {columns} FROM {other}
+    ) AS only_{side}
+"""
 
 _FIND = """
     SELECT taken_in, sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone
@@ -76,39 +94,88 @@ class UserReadModels:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._suffix = ""
         database.migrate("read_models", SCHEMA)
 
     def find(self, instance_id: str, user_id: str) -> TakenIn:
         """The user as of the last event taken in."""
         with self._database.read() as connection:
-            return _find(connection, (instance_id, user_id))
+            return self._find(connection, (instance_id, user_id))
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take in *events*."""
         users: dict[Key, TakenIn] = {}
         for recorded in events:
             key = (recorded.instance_id, recorded.user_id)
-            users[key] = (users.get(key) or _find(connection, key)).then(recorded)
+            users[key] = (users.get(key) or self._find(connection, key)).then(recorded)
         there = [(key, taken_in, *taken_in.user) for key, taken_in in users.items() if taken_in.user]
         connection.executemany(
-            _SET_DETAILS, [(*key, *_details_row(details), taken_in.sequence) for key, taken_in, details, _ in there]
+            self._in(_SET_DETAILS),
+            [(*key, *_details_row(details), taken_in.sequence) for key, taken_in, details, _ in there],
         )
-        connection.executemany(_SET_PHONE, [(*key, *_phone_row(phone)) for key, _, _, phone in there])
+        connection.executemany(self._in(_SET_PHONE), [(*key, *_phone_row(phone)) for key, _, _, phone in there])
         gone = [key for key, taken_in in users.items() if not taken_in.user]
-        for table in ("humanuser_user_details", "humanuser_user_phone"):
-            connection.executemany(f"DELETE FROM {table} WHERE instance_id = ? AND user_id = ?", gone)
+        for table in TABLES:
+            connection.executemany(self._in(f"DELETE FROM {table} WHERE instance_id = ? AND user_id = ?"), gone)
 
-    def clear(self, connection: Connection) -> None:
-        """Forget all users."""
-        connection.execute("DELETE FROM humanuser_user_details")
-        connection.execute("DELETE FROM humanuser_user_phone")
+    def beside(self, connection: Connection) -> Self:
+        """Others, with nobody in them, beside these; what was left of earlier ones is gone."""
+        others = copy(self)
+        others._suffix = "_anew"  # noqa: SLF001 - of our own kind
+        others.drop(connection)
+        for statement in (statement for script in SCHEMA for statement in script):
+            connection.execute(in_words_of(self._database.types, others._in(statement)))  # noqa: SLF001 - as above
+        return others
+
+    def drop(self, connection: Connection) -> None:
+        """Be no more."""
+        for table in TABLES:
+            connection.execute(self._in(f"DROP TABLE IF EXISTS {table}"))
+
+    def become(self, connection: Connection, others: Self) -> None:
+        """Have the place of these taken by the *others*."""
+        self.drop(connection)
+        for table in TABLES:
+            connection.execute(f"ALTER TABLE {others._in(table)} RENAME TO {table}")
+
+    def differences(self, connection: Connection, others: Self) -> Iterator[Difference]:
+        """Where these are not as the *others*, in the order of users."""
+        for table, columns in TABLES.items():
+            stored, expected = self._in(table), others._in(table)
+            only_stored = _ONLY_IN.format(side="stored", columns=columns, one=stored, other=expected)
+            only_expected = _ONLY_IN.format(side="expected", columns=columns, one=expected, other=stored)
+            query = f"{only_stored} UNION ALL {only_expected} ORDER BY 2, 3"
+            for (instance_id, user_id), rows in groupby(connection.execute(query), key=lambda row: row[1:3]):
+                found = {side: tuple(values) for side, _, _, *values in rows}
+                what = table.removeprefix("humanuser_user_")
+                yield Difference(instance_id, user_id, what, found.get("stored"), found.get("expected"))
+
+    def _find(self, connection: Connection, key: Key) -> TakenIn:
+        row = connection.execute(self._in(_FIND), key).fetchone()
+        return _taken_in(*row) if row else TakenIn()
+
+    def _in(self, query: str) -> str:
+        return _suffixed(query, self._suffix)
 
 
-def _find(connection: Connection, key: Key) -> TakenIn:
-    row = connection.execute(_FIND, key).fetchone()
-    if row is None:
-        return TakenIn()
-    taken_in, sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone = row
+@cache
+def _suffixed(query: str, suffix: str) -> str:
+    """*query*, about the tables of that *suffix*."""
+    for table in TABLES:
+        query = query.replace(table, table + suffix)
+    return query
+
+
+def _taken_in(
+    taken_in: int,
+    sequence: int,
+    creation_date: str,
+    change_date: str,
+    resource_owner: str,
+    phone: str | None,
+    verified: bool,
+    last_verified_phone: str | None,
+) -> TakenIn:
     return TakenIn(
         taken_in,
         Details(

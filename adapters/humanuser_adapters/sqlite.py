@@ -61,7 +61,7 @@ class SQLiteDatabase:
         return connection
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self, *, at_length: bool = False) -> Iterator[sqlite3.Connection]:  # noqa: ARG002 - it takes what it takes
         """A connection to read from."""
         try:
             try:

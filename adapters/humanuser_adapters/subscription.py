@@ -8,7 +8,7 @@ skip. What is parked stays listed until it is taken in after all.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,22 +37,12 @@ SCHEMA = (
 BY_HAND = "skipped by hand"
 BEHIND_ANOTHER = "waits for an earlier event of the same user"
 
-Progress = Callable[[int], None]
-"""Told how many more events were taken in."""
-
 
 class Consumer(Protocol):
     """Takes in events. What it stores, it stores through the connection it is given."""
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take in *events*, the next ones in order."""
-
-
-class ReadModel(Consumer, Protocol):
-    """A consumer that can forget everything and take it all in again."""
-
-    def clear(self, connection: Connection) -> None:
-        """Forget everything."""
 
 
 class ConsumerFailed(StoreError):
@@ -111,7 +101,7 @@ class Subscription:
     def position(self) -> int:
         """The position of the last event taken in; 0 if there is none."""
         with self._database.read() as connection:
-            return _position(connection, self.name)
+            return position_of(connection, self.name)
 
     def lag(self) -> Lag:
         """How far it is behind."""
@@ -143,25 +133,6 @@ class Subscription:
         """Catch up, as work for a ``Worker``."""
         self.catch_up()
 
-    def rebuild(self, read_model: ReadModel, progress: Progress = lambda _: None) -> int:
-        """Make *read_model* anew from the first event, and tell how many events that took.
-
-        It is one transaction: readers see the old rows until the new ones are complete, and writers wait.
-        """
-        count = 0
-        position = 0
-        with self._database.write() as connection:
-            read_model.clear(connection)
-            connection.execute("DELETE FROM humanuser_parked WHERE subscription = ?", (self.name,))
-            while entries := self._log.read_log(after=position, limit=BATCH):
-                events = self._park(connection, entries)
-                read_model.apply(connection, events)
-                position = entries[-1].position
-                count += len(events)
-                progress(len(entries))
-            _move(connection, self.name, _position(connection, self.name), position)
-        return count
-
     def parked(self) -> Sequence[Parked]:
         """What was not taken in, in position order."""
         query = """
@@ -180,7 +151,7 @@ class Subscription:
         if not entries or entries[0].position != position:
             return False
         with self._database.write() as connection:
-            if _position(connection, self.name) >= position:
+            if position_of(connection, self.name) >= position:
                 return False
             self._write_down(connection, [(entries[0], BY_HAND)])
         return True
@@ -209,8 +180,8 @@ class Subscription:
     def _take_in(self, position: int, entries: Sequence[Entry]) -> tuple[int, int]:
         """Take in *entries* behind *position*; where it is then, and how many events were taken in."""
         with self._watched(entries[0].position), self._database.write() as connection:
-            if not _move(connection, self.name, position, entries[-1].position):
-                return _position(connection, self.name), 0  # somebody else took them in meanwhile
+            if not move(connection, self.name, position, entries[-1].position):
+                return position_of(connection, self.name), 0  # somebody else took them in meanwhile
             events = self._park(connection, entries)
             self._consumer.apply(connection, events)
         return entries[-1].position, len(events)
@@ -226,41 +197,52 @@ class Subscription:
             raise ConsumerFailed(self.name, position, error) from error
 
     def _park(self, connection: Connection, entries: Sequence[Entry]) -> Sequence[Recorded]:
-        """Park what has to be, and give the events that are left."""
-        query = "SELECT position, instance_id, user_id FROM humanuser_parked WHERE subscription = ?"
-        rows = connection.execute(query, (self.name,)).fetchall()
-        held = {(instance_id, user_id) for position, instance_id, user_id in rows if position < entries[0].position}
-        skipped = {position for position, *_ in rows}
-        events: list[Recorded] = []
-        to_park: list[tuple[Entry, str]] = []
-        for entry in entries:
-            user = (entry.instance_id, entry.user_id)
-            if isinstance(entry, Unreadable):
-                to_park.append((entry, entry.reason))
-            elif entry.position in skipped or user in held:
-                to_park.append((entry, BEHIND_ANOTHER))
-            else:
-                events.append(entry)
-                continue
-            held.add(user)
-        self._write_down(connection, to_park)
-        for entry, reason in to_park:
-            log.error("%s parked the event at position %s: %s", self.name, entry.position, reason)
-        return events
+        return park(connection, self.name, entries)
 
     def _write_down(self, connection: Connection, entries: Iterable[tuple[Entry, str]]) -> None:
-        connection.executemany(
-            "INSERT INTO humanuser_parked VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [(self.name, entry.position, entry.instance_id, entry.user_id, reason) for entry, reason in entries],
-        )
+        write_down(connection, self.name, entries)
 
 
-def _position(connection: Connection, name: str) -> int:
+def park(connection: Connection, name: str, entries: Sequence[Entry]) -> Sequence[Recorded]:
+    """Park those of the next *entries* that the subscription of *name* has to, and give the events that are left."""
+    query = "SELECT position, instance_id, user_id FROM humanuser_parked WHERE subscription = ?"
+    rows = connection.execute(query, (name,)).fetchall()
+    held = {(instance_id, user_id) for position, instance_id, user_id in rows if position < entries[0].position}
+    skipped = {position for position, *_ in rows}
+    events: list[Recorded] = []
+    to_park: list[tuple[Entry, str]] = []
+    for entry in entries:
+        user = (entry.instance_id, entry.user_id)
+        if isinstance(entry, Unreadable):
+            to_park.append((entry, entry.reason))
+        elif entry.position in skipped or user in held:
+            to_park.append((entry, BEHIND_ANOTHER))
+        else:
+            events.append(entry)
+            continue
+        held.add(user)
+    write_down(connection, name, to_park)
+    for entry, reason in to_park:
+        log.error("%s parked the event at position %s: %s", name, entry.position, reason)
+    return events
+
+
+def write_down(connection: Connection, name: str, entries: Iterable[tuple[Entry, str]]) -> None:
+    """Have *entries* parked, each for its reason."""
+    connection.executemany(
+        "INSERT INTO humanuser_parked VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [(name, entry.position, entry.instance_id, entry.user_id, reason) for entry, reason in entries],
+    )
+
+
+def position_of(connection: Connection, name: str) -> int:
+    """The position of the last event that the subscription of *name* took in; 0 if there is none."""
     query = "SELECT position FROM humanuser_subscriptions WHERE name = ?"
     position: int = connection.execute(query, (name,)).fetchone()[0]
     return position
 
 
-def _move(connection: Connection, name: str, before: int, after: int) -> bool:
+def move(connection: Connection, name: str, before: int, after: int) -> bool:
+    """Have the subscription of *name* be at *after*; False: it is not at *before* any more."""
     query = "UPDATE humanuser_subscriptions SET position = ? WHERE name = ? AND position = ?"
     return connection.execute(query, (after, name, before)).rowcount == 1

@@ -47,6 +47,7 @@ from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, WAITING, Claim, Delivery, Outbox, OutboxWorker, State
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.read_models import UserReadModels
+from humanuser_adapters.rebuild import Rebuild
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
@@ -293,7 +294,7 @@ class ApplicationLife(LifeOnSQLite):
 
     @rule()
     def read_models_are_rebuilt(self) -> None:
-        assert self.users.rebuild(self.read_models) == self.store.head()
+        assert Rebuild(self.users, self.database, self.log(), self.read_models).run() == self.store.head()
 
     @rule()
     def a_user_is_read(self) -> None:

@@ -30,9 +30,6 @@ class Ledger:
         if self.fails_at in positions:
             raise ZeroDivisionError
 
-    def clear(self, connection: Connection) -> None:
-        connection.execute("DELETE FROM ledger")
-
 
 class World:
     def __init__(self, database: Database) -> None:
@@ -219,33 +216,6 @@ def test_many_may_follow_for_the_same_consumer_at_once(world: World) -> None:
     subscriptions[0].catch_up()
 
     assert world.seen() == list(range(1, 61))
-
-
-def test_a_rebuild_forgets_and_takes_in_everything_again(world: World) -> None:
-    world.append(ADDED, *[CHANGED] * 6)
-    subscription = world.subscribe()
-    subscription.catch_up()
-    with world.database.write() as connection:
-        connection.execute("UPDATE ledger SET position = 99")
-    steps: list[int] = []
-
-    count = subscription.rebuild(world.ledger, steps.append)
-
-    assert (count, steps) == (7, [3, 3, 1])
-    assert world.seen() == list(range(1, 8))
-    assert subscription.catch_up() == 0
-
-
-def test_a_rebuild_that_fails_leaves_the_old_rows(world: World) -> None:
-    world.append(ADDED, CHANGED)
-    subscription = world.subscribe()
-    subscription.catch_up()
-    world.ledger.fails_at = 1
-
-    with pytest.raises(ZeroDivisionError):
-        subscription.rebuild(world.ledger)
-
-    assert world.seen() == [1, 2]
 
 
 def test_a_store_that_is_away_is_an_error_and_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,7 +273,7 @@ class SimulatedDatabase:
         self._connection: Connection = _Rewritten(tables.connection, sql) if sql else tables.connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, at_length: bool = False) -> Iterator[Connection]:  # noqa: ARG002 - it takes no time
         yield self._connection
         self._world.port("has read rows")
 

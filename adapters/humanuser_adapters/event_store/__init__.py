@@ -4,6 +4,7 @@ from humanuser_adapters.event_store.event_json import REGISTRY, event_of, payloa
 from humanuser_adapters.event_store.event_rows import EventRows
 from humanuser_adapters.event_store.memory import MemoryEventRecorder
 from humanuser_adapters.event_store.recorder import Envelope, EventRecorder
+from humanuser_adapters.event_store.sql import SqlEventRecorder
 from humanuser_adapters.event_store.sqlite import SQLiteEventRecorder, SQLiteTrackingEventRecorder
 from humanuser_adapters.event_store.user_event_store import UserEventStore
 
@@ -15,6 +16,7 @@ __all__ = [
     "MemoryEventRecorder",
     "SQLiteEventRecorder",
     "SQLiteTrackingEventRecorder",
+    "SqlEventRecorder",
     "UserEventStore",
     "event_of",
     "payload_of",

@@ -49,7 +49,7 @@ class EventRows:
 
     def empty(self) -> bool:
         """Whether there is no event at all."""
-        with self._database.read() as connection:
+        with self._database.read(at_length=True) as connection:
             return connection.execute(_ANY).fetchone() is None
 
     def heads(self, connection: Connection, users: Iterable[UserKey]) -> Mapping[UserKey, int]:
@@ -63,7 +63,7 @@ class EventRows:
 
     def stored_heads(self, users: Iterable[UserKey]) -> Mapping[UserKey, int]:
         """The same, of what is stored now."""
-        with self._database.read() as connection:
+        with self._database.read(at_length=True) as connection:
             return self.heads(connection, users)
 
     def stored(self, rows: Iterable[EventRow]) -> Mapping[tuple[UserKey, int], EventRow]:
@@ -72,7 +72,7 @@ class EventRows:
         places: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         for row in rows:
             places[row.instance_id].append((row.aggregate_id, row.sequence))
-        with self._database.read() as connection:
+        with self._database.read(at_length=True) as connection:
             for instance_id, pairs in places.items():
                 query = _STORED % ", ".join(["(?, ?)"] * len(pairs))
                 values = (instance_id, AGGREGATE_TYPE, *(value for pair in pairs for value in pair))
@@ -92,7 +92,7 @@ class EventRows:
         """All rows behind the position *after*, up to *until*, or up to the last one there is now, in order."""
         until = self.head() if until is None else until
         while True:
-            with self._database.read() as connection:
+            with self._database.read(at_length=True) as connection:
                 page = connection.execute(_PAGE, (after, until, AGGREGATE_TYPE)).fetchall()
             for position, *columns in page:
                 yield _event_row(columns)

@@ -90,6 +90,15 @@ class MemoryEventRecorder(EventRecorder):
             behind = (one.row for one in self._log[after:] if one.envelope.aggregate_type == aggregate_type)
             return [row for row, _ in zip(behind, range(limit), strict=False)]
 
+    def select_histories(
+        self, aggregate_type: str, *, after: tuple[str, str, int], until: int, limit: int
+    ) -> Sequence[Row]:
+        with self._lock:
+            rows = [one.row for one in self._log[:until] if one.envelope.aggregate_type == aggregate_type]
+        behind = [row for row in rows if (row.instance_id, row.aggregate_id, row.sequence) > after]
+        behind.sort(key=lambda row: (row.instance_id, row.aggregate_id, row.sequence))
+        return behind[:limit]
+
     def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
         with self._lock:
             return list(self._commands.get((instance_id, command_id), ()))

@@ -80,6 +80,12 @@ class EventRecorder(ApplicationRecorder):
         """The next events of all aggregates of a type, in position order."""
 
     @abstractmethod
+    def select_histories(
+        self, aggregate_type: str, *, after: tuple[str, str, int], until: int, limit: int
+    ) -> Sequence[Row]:
+        """The next events of a type by instance, aggregate and sequence, up to the position *until*."""
+
+    @abstractmethod
     def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
         """What one command stored, in order."""
 

@@ -35,6 +35,11 @@ _ROW = """
 """
 _STREAM = f"{_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ? AND sequence > ? ORDER BY sequence"
 _LOG = f"{_ROW} WHERE position > ? AND position <= ? AND aggregate_type = ? ORDER BY position LIMIT ?"
+_HISTORIES = f"""
+    {_ROW} WHERE (instance_id, aggregate_type, aggregate_id, sequence) > (CAST(? AS text), ?, CAST(? AS text), ?)
+    AND aggregate_type = ?
+    AND position <= ? ORDER BY instance_id, aggregate_type, aggregate_id, sequence LIMIT ?
+"""
 _COMMAND = f"{_ROW} WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order"
 _HEAD = "SELECT coalesce(max(position), 0) FROM humanuser_events WHERE position <= ?"
 _HEAD_OF_SCOPE = """
@@ -88,6 +93,14 @@ class SqlEventRecorder(EventRecorder):
     def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
         with self._database.read() as connection:
             return self._rows(connection, _LOG, (after, self._horizon(connection), aggregate_type, limit))
+
+    def select_histories(
+        self, aggregate_type: str, *, after: tuple[str, str, int], until: int, limit: int
+    ) -> Sequence[Row]:
+        instance_id, aggregate_id, sequence = after
+        place = (self._bound(instance_id), aggregate_type, self._bound(aggregate_id), sequence)
+        with self._database.read(at_length=True) as connection:
+            return self._rows(connection, _HISTORIES, (*place, aggregate_type, until, limit))
 
     def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
         with self._database.glance() as connection:
@@ -162,6 +175,10 @@ class SqlEventRecorder(EventRecorder):
     def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
         """All that *query* gives."""
         return connection.execute(query, values).fetchall()
+
+    def _bound(self, text: str) -> object:
+        """*text*, which was read from a column, as a value for a query."""
+        return text
 
     def _horizon(self, connection: Connection) -> int:  # noqa: ARG002 - not everybody has to ask
         """The position up to which nothing can come in any more."""

@@ -102,6 +102,9 @@ class SQLiteEventRecorder(SqlEventRecorder):
         finally:
             connection.text_factory = str
 
+    def _bound(self, text: str) -> object:
+        return text.encode(errors="surrogateescape")  # it may be spoilt
+
 
 class SQLiteTrackingEventRecorder(SQLiteEventRecorder, SqlTrackingEventRecorder):
     """Records events, and in the same transaction how far another application was followed."""

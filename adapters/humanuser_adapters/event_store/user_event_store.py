@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from humanuser import CommandIdReused, Event, Recorded, SequenceConflict, UnreadableEvent
-from humanuser_adapters.event_log import Entry, Unreadable
+from humanuser_adapters.event_log import Entry, Place, Unreadable
 from humanuser_adapters.event_store.event_json import event_of, payload_of
 from humanuser_adapters.event_store.recorder import Envelope, EventRecorder, Row
 
@@ -89,6 +89,11 @@ class UserEventStore:
     def read_log(self, *, after: int, limit: int) -> Sequence[Entry]:
         """What ``read_all`` gives, with an ``Unreadable`` for each event at which that would stop."""
         return [_entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit)]
+
+    def read_histories(self, *, after: Place, until: int, limit: int) -> Sequence[tuple[Place, Entry]]:
+        """The same, user by user, each in sequence order, up to the position *until*."""
+        rows = self._recorder.select_histories(AGGREGATE_TYPE, after=after, until=until, limit=limit)
+        return [(row[1:4], _entry(row)) for row in rows]
 
     def head(self) -> int:
         return self._recorder.head()
