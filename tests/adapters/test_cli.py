@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import sqlite3
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
-from humanuser import CodeOwner, PhoneVerificationCodeAdded
-from humanuser_adapters.application import Application
+from cli_runner import Cli, cli
 from humanuser_adapters.auth import TokenFile
 from humanuser_adapters.cli.app import app
-from humanuser_adapters.vault import AesGcmVault, Keys
+
+__all__ = ["cli"]  # a fixture
 
 NUMBER, MASKED = "+41791234567", "67"
 OTHER = "+41791234589"
-
-
-@dataclass
-class Answer:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:  # whatever was answered
-        assert self.stdout.count("\n") == 1, "JSON for programs is one line"
-        return json.loads(self.stdout)
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """What was answered for people, as names and values."""
-        return {name: value.strip() for name, _, value in (line.partition(" ") for line in self.stdout.splitlines())}
-
-
-class Cli:
-    """Runs ``humanuser`` in a folder of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.database = home / "humanuser.sqlite"
-        self.shown = ""
-
-    def __call__(self, *arguments: str) -> Answer:
-        result = CliRunner().invoke(app, arguments)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        self.shown += result.output
-        return Answer(result.exit_code, result.stdout, result.stderr)
-
-    def add(self, *more: str, user_id: str = "ada") -> Answer:
-        return self("user", "add", "ada", "--first-name", "Ada", "--last-name", "Lovelace", "--id", user_id, *more)
-
-    def codes(self, user_id: str = "ada") -> list[str]:
-        """The codes of the user, opened with the key beside the database."""
-        vault = AesGcmVault(Keys.of_file(self.home / "humanuser.sqlite.keys"))
-        with Application(self.database, vault) as application:
-            events = [recorded.event for recorded in application.history(user_id)]
-        sealed = [event.code for event in events if isinstance(event, PhoneVerificationCodeAdded) and event.code]
-        return [vault.open(one, CodeOwner("default", user_id)).characters for one in sealed]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    for name in [name for name in os.environ if name.upper().startswith("HUMANUSER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    return Cli(tmp_path)
 
 
 def words(text: str) -> str:
@@ -93,7 +35,7 @@ COMMANDS = commands(typer.main.get_command(app))
 
 def test_there_are_these_commands() -> None:
     assert sorted(" ".join(path) for path in COMMANDS) == sorted(
-        ["serve", "demo", "history", "rebuild", "status", "user add", "token add"]
+        ["serve", "demo", "history", "import", "export", "verify", "rebuild", "status", "user add", "token add"]
         + [f"outbox {verb}" for verb in ("list", "retry", "drop")]
         + [f"parked {verb}" for verb in ("list", "retry", "skip")]
         + [f"phone {verb}" for verb in ("set", "show", "verify", "resend", "remove")]
@@ -255,6 +197,7 @@ def test_numbers_show_up_nowhere_unasked(cli: Cli, monkeypatch: pytest.MonkeyPat
         ("outbox", "list"),
         ("outbox", "list", "--json"),
         ("rebuild",),
+        ("verify",),
     ):
         cli(*arguments)
 
@@ -582,13 +525,17 @@ def test_a_wrong_setting_exits_2(
     assert "errors.pydantic.dev" not in answer.stderr
 
 
-@pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] not in ("serve", "demo", "user", "token")])
+MAKING = ("serve", "demo", "user", "token", "import")
+
+
+@pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] not in MAKING])
 def test_a_database_that_is_not_there_exits_3_and_is_not_made(cli: Cli, command: tuple[str, ...]) -> None:
     arguments = {
         ("phone", "set"): ("ada", NUMBER),
         ("phone", "verify"): ("ada", "123456"),
         ("parked", "skip"): ("users", "1"),
-        **dict.fromkeys([("rebuild",), ("status",), ("outbox", "list"), ("parked", "list")], ()),
+        ("export",): ("-",),
+        **dict.fromkeys([("rebuild",), ("verify",), ("status",), ("outbox", "list"), ("parked", "list")], ()),
     }
 
     answer = cli(*command, *arguments.get(command, ("ada",)))

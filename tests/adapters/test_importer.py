@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -14,7 +14,7 @@ from humanuser import HumanUser, PhoneVerificationCodeAdded, StoreUnavailable
 from humanuser_adapters.database import Database
 from humanuser_adapters.event_row import EventRow, Line, Malformed, UserKey
 from humanuser_adapters.event_store import EventRows, event_of
-from humanuser_adapters.replay import ChangedMeanwhile, Importer, ImportRefused, ImportSummary, importer
+from humanuser_adapters.replay import ChangedMeanwhile, Importer, ImportRefused, ImportSummary, check, importer
 from humanuser_adapters.replay.heads import Heads
 from humanuser_projections import phone_notification
 from zitadel_export import zitadel_events
@@ -52,6 +52,21 @@ def importing(any_database: Database, rows: EventRows, monkeypatch: pytest.Monke
     monkeypatch.setattr(importer, "LINES_A_BATCH", 50)
     monkeypatch.setattr(importer, "CHECKED_AT_ONCE", 30)
     return Importer(any_database, rows, event_of)
+
+
+def killing_after(batches: int) -> Callable[[str, int], None]:
+    """Ends the process after so many batches were stored."""
+    left = iter(range(batches - 1))
+
+    def told(step: str, _: int) -> None:
+        if step == "storing" and next(left, None) is None:
+            raise Killed
+
+    return told
+
+
+def by_place(row: EventRow) -> tuple[UserKey, int]:
+    return (row.user, row.sequence)
 
 
 def changed(row: EventRow, **columns: object) -> EventRow:
@@ -97,20 +112,10 @@ def test_a_later_export_adds_what_happened_since(importing: Importer, rows: Even
 
 
 def test_it_goes_on_where_it_was_killed(importing: Importer, rows: EventRows) -> None:
-    def killed_after(lines: int) -> None:
-        def told(step: str, _: int) -> None:
-            nonlocal lines
-            lines -= step == "storing"
-            if lines <= 0:
-                raise Killed
-
+    for batches, stored in ((2, 100), (3, 250)):
         with pytest.raises(Killed):
-            importing.run(Lines(*ROWS), told=told)
-
-    killed_after(2)
-    assert len(list(rows.read())) == 100
-    killed_after(3)
-    assert len(list(rows.read())) == 250
+            importing.run(Lines(*ROWS), told=killing_after(batches))
+        assert len(list(rows.read())) == stored
 
     summary = importing.run(Lines(*ROWS))
 
@@ -141,7 +146,7 @@ def test_what_is_missing_refuses_all_before_anything_is_stored(importing: Import
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (ROWS[0], "sequence 1 comes after 1, so it is there twice or the rows are not in order"),
+        (ROWS[0], "sequence 1 is there twice"),
         (changed(ROWS[0], aggregate_id="eve", sequence=2), "sequence 2 comes after 0, so events are missing"),
         (
             changed(ROWS[0], aggregate_id="eve", event_type="user.human.phone.changed", payload=Raw(b"{}")),
@@ -158,6 +163,44 @@ def test_each_problem_is_told_with_its_line(
     assert problem.startswith("line 2: ")
     assert problem.endswith(reason)
     assert rows.empty()
+
+
+def test_rows_of_a_user_may_come_a_little_out_of_order(importing: Importer, rows: EventRows) -> None:
+    mixed = [row for pair in zip(ROWS[1::2], ROWS[::2], strict=True) for row in pair]
+    mixed += [mixed.pop(0)]  # the very first one comes last
+
+    summary = importing.run(Lines(*mixed))
+
+    assert summary == ImportSummary(stored=400, new_users=len(USERS))
+    assert sorted(rows.read(), key=by_place) == sorted(ROWS, key=by_place)
+    for user in USERS:
+        sequences = [row.sequence for row in rows.read() if row.user == user]
+        assert sequences == sorted(sequences)
+
+
+def test_rows_out_of_order_are_not_lost_by_a_kill(importing: Importer, rows: EventRows) -> None:
+    late = [*ROWS[1:250], ROWS[0], *ROWS[250:]]  # most of its user's rows wait for it
+
+    for batches in (1, 3, 4, 6):
+        with pytest.raises(Killed):
+            importing.run(Lines(*late), told=killing_after(batches))
+    importing.run(Lines(*late))
+
+    assert sorted(rows.read(), key=by_place) == sorted(ROWS, key=by_place)
+
+
+def test_a_sequence_that_is_there_twice_out_of_order_is_noticed(importing: Importer) -> None:
+    (problem,) = refused(importing, ROWS[0], *[changed(ROWS[0], sequence=3)] * 2, changed(ROWS[0], sequence=2))
+
+    assert problem.endswith("sequence 3 is there twice")
+
+
+def test_rows_in_no_order_at_all_are_refused(importing: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "MOST_EARLY", 3)
+
+    problems = refused(importing, *reversed(ROWS))
+
+    assert "too many rows are out of order, so sort them by position" in problems[0]
 
 
 def test_what_contradicts_the_stored_history_is_refused(importing: Importer, rows: EventRows) -> None:
@@ -196,12 +239,8 @@ def test_bad_histories_can_be_put_aside_whole(importing: Importer, rows: EventRo
 def test_what_is_put_aside_is_so_again_after_a_kill(importing: Importer) -> None:
     contents = [changed(ROWS[0], aggregate_id="eve", sequence=2), *ROWS]
 
-    def told(step: str, _: int) -> None:
-        if step == "storing":
-            raise Killed
-
     with pytest.raises(Killed):
-        importing.run(Lines(*contents), put_aside=lambda _: None, told=told)
+        importing.run(Lines(*contents), put_aside=lambda _: None, told=killing_after(1))
     aside: list[EventRow | Malformed] = []
     summary = importing.run(Lines(*contents), put_aside=aside.append)
 

@@ -270,8 +270,8 @@ class NeverAsksWhoseTurnItIs(PhoneNotifier):
 class PositionBeforeRow(Subscription):
     def _take_in(self, position: int, entries: Sequence[Entry]) -> tuple[int, int]:
         with self._database.write() as connection:
-            if not subscription._move(connection, self.name, position, entries[-1].position):  # noqa: SLF001
-                return subscription._position(connection, self.name), 0  # noqa: SLF001
+            if not subscription.move(connection, self.name, position, entries[-1].position):
+                return subscription.position_of(connection, self.name), 0
         with self._database.write() as connection:
             self._consumer.apply(connection, [entry for entry in entries if isinstance(entry, Recorded)])
         return entries[-1].position, len(entries)
@@ -284,7 +284,7 @@ class LeavesOneOut(Subscription):
         moved, count = super()._take_in(position, entries)
         if not count:
             with self._database.write() as connection:
-                subscription._move(connection, self.name, moved, self._log.head())  # noqa: SLF001
+                subscription.move(connection, self.name, moved, self._log.head())
         return moved, count
 
 

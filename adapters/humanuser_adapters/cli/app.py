@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from humanuser_adapters.cli import demo, operations, outbox, parked, phone, serve, token, user
+from humanuser_adapters.cli import demo, events, operations, outbox, parked, phone, serve, token, user
 
 app = typer.Typer(
     name="humanuser",
@@ -21,7 +21,10 @@ app.add_typer(user.app, name="user")
 app.add_typer(phone.app, name="phone")
 app.add_typer(token.app, name="token")
 app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
-app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(operations.rebuild)
+app.command("import", epilog="Example: humanuser import zitadel-events.csv.gz --skip-bad bad.jsonl")(events.import_)
+app.command("export", epilog="Example: humanuser export events.jsonl.zst")(events.export)
+app.command("verify", epilog="Example: humanuser verify --json")(events.verify)
+app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(events.rebuild)
 app.command("status", epilog="Example: humanuser status --json")(operations.status)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(parked.app, name="parked")

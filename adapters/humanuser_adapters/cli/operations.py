@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -16,18 +14,15 @@ from humanuser_adapters.cli.session import (
     DatabaseOption,
     Exit,
     JsonOption,
+    RevealOption,
     UserArgument,
-    err,
     fail,
     opened,
     out,
     read_settings,
-    show,
     show_json,
 )
 from humanuser_adapters.subscription import Subscription
-
-RevealOption = Annotated[bool, typer.Option("--reveal", help="Show whole numbers. Codes stay hidden: they are sealed.")]
 
 
 def history(
@@ -89,22 +84,6 @@ def _shown(name: str, value: Any, *, reveal: bool) -> Any:
     if name == "expiry":
         return f"{value / 1e9:g} s"
     return value if isinstance(value, str | int | bool) else value.model_dump(mode="json")
-
-
-def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Make the read models anew from all events. Nothing is sent, and no event is added."""
-    with opened(read_settings(database=database)) as application:
-        columns = (
-            TextColumn("rebuilding"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("events"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-            task = progress.add_task("rebuild", total=application.head())
-            count = application.rebuild(lambda more: progress.advance(task, more))
-    show({"events": count}, as_json=as_json)
 
 
 def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None:

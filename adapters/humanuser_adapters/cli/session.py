@@ -51,6 +51,7 @@ DatabaseOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+RevealOption = Annotated[bool, typer.Option("--reveal", help="Show whole numbers. Codes stay hidden: they are sealed.")]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="The user's id.")]
 
 

@@ -9,6 +9,9 @@ from typing import Protocol
 from humanuser_adapters.event_row import EventRow, Line, Malformed, UserKey
 from humanuser_adapters.replay.heads import Heads
 
+MOST_EARLY = 100_000
+"""How many rows may wait for their predecessors at once."""
+
 ReadEvent = Callable[[str, str | None], object]
 """From a stored type and payload to the event. Raises ``ValueError``."""
 
@@ -42,15 +45,23 @@ class Problem:
 
 
 class HistoryCheck:
-    """Looks at all lines, batch by batch, in their order."""
+    """Looks at all lines, batch by batch, in their order.
+
+    The rows of one user may come a little out of order: ZITADEL's positions are times at which transactions began, not
+    the order in which they stored.
+    """
 
     def __init__(self, stored: StoredRows, heads: Heads, read_event: ReadEvent) -> None:
         self.there_already = 0
         """How many rows are stored already, and are the same."""
+        self.out_of_order: set[UserKey] = set()
+        """Users whose rows do not come in order."""
         self._stored = stored
         self._heads = heads
         self._read_event = read_event
         self._empty = stored.empty()
+        self._early: dict[UserKey, dict[int, int]] = {}
+        """By sequence, the lines of rows whose predecessors have not come yet."""
 
     def problems(self, lines: Sequence[Line]) -> Iterator[Problem]:
         """What is wrong with the next *lines*."""
@@ -59,23 +70,48 @@ class HistoryCheck:
         self._heads.fetch(users)
         stored_heads = {} if self._empty else self._stored.stored_heads(users)
         yield from (Problem(place, row.reason, row.user) for place, row in lines if isinstance(row, Malformed))
+        there = []
         for place, row in rows:
-            if reason := self._out_of_order(row, stored_heads) or self._unreadable(row):
+            head = stored_heads.get(row.user, 0)
+            if row.sequence <= head:
+                there.append((place, row))
+            elif reason := self._twice_or_too_early(place, row, head) or self._unreadable(row):
                 yield Problem(place, reason, row.user)
-        if stored_heads:
-            yield from self._different([one for one in rows if one[1].sequence <= stored_heads.get(one[1].user, 0)])
+        if there:
+            yield from self._different(there)
 
-    def _out_of_order(self, row: EventRow, stored_heads: Mapping[UserKey, int]) -> str:
+    def missing(self) -> Iterator[Problem]:
+        """Whose rows did not all come, now that there are no more lines."""
+        for user, early in self._early.items():
+            self._heads.fetch([user])
+            sequence, place = min(early.items())
+            last = self._heads.recent.get(user) or self._stored.stored_heads([user]).get(user, 0)
+            yield Problem(place, f"sequence {sequence} comes after {last}, so events are missing", user)
+
+    def _twice_or_too_early(self, place: int, row: EventRow, head: int) -> str:
         user, sequence = row.user, row.sequence
-        last = self._heads.recent.get(user)
-        self._heads.recent[user] = sequence
-        if last is None:
-            last = min(stored_heads.get(user, 0), sequence - 1)
+        last = self._heads.recent.get(user, head)
         if sequence == last + 1:
+            self._heads.recent[user] = sequence
+            if self._early and user in self._early:
+                self._go_on(user)
             return ""
-        if sequence <= last:
-            return f"sequence {sequence} comes after {last}, so it is there twice or the rows are not in order"
-        return f"sequence {sequence} comes after {last}, so events are missing"
+        early = self._early.get(user, {})
+        if sequence <= last or sequence in early:
+            return f"sequence {sequence} is there twice"
+        if sum(map(len, self._early.values())) >= MOST_EARLY:
+            return f"sequence {sequence} comes after {last}; too many rows are out of order, so sort them by position"
+        self._early[user] = {**early, sequence: place}
+        self.out_of_order.add(user)
+        return ""
+
+    def _go_on(self, user: UserKey) -> None:
+        """With the rows that came before their time."""
+        early = self._early[user]
+        while early.pop(self._heads.recent[user] + 1, None):
+            self._heads.recent[user] += 1
+        if not early:
+            del self._early[user]
 
     def _unreadable(self, row: EventRow) -> str:
         try:

@@ -98,6 +98,31 @@ class _Bad:
             self.problems.append(problem)
 
 
+class _Early:
+    """Rows that wait for their predecessors, of the users whose rows do not come in order."""
+
+    def __init__(self, users: set[UserKey], rows: ImportedRows) -> None:
+        self._last = dict.fromkeys(users, 0) | dict(rows.stored_heads(users) if users else {})
+        self._waiting: dict[UserKey, dict[int, tuple[int, EventRow]]] = {}
+
+    def in_order(self, place: int, row: EventRow) -> Iterator[EventRow]:
+        """The rows that can be stored now that *row* is there."""
+        last = self._last.get(row.user)
+        if last is None:
+            yield row
+            return
+        waiting = self._waiting.setdefault(row.user, {})
+        waiting[row.sequence] = (place, row)
+        while following := waiting.pop(self._last[row.user] + 1, None):
+            self._last[row.user] += 1
+            yield following[1]
+
+    def first_place(self) -> float:
+        """The first line that waits."""
+        places = (place for waiting in self._waiting.values() for place, _ in waiting.values())
+        return min(places, default=float("inf"))
+
+
 class Importer:
     """Brings rows into a database."""
 
@@ -120,28 +145,29 @@ class Importer:
         Raises ``ImportRefused``, ``ChangedMeanwhile``, ``StoreUnavailable``, ``OSError``.
         """
         summary = ImportSummary()
-        bad = self._check(source, summary, told)
+        bad, out_of_order = self._check(source, summary, told)
         if bad.count and put_aside is None:
             raise ImportRefused(source.name, bad.problems, bad.count)
         identity = source.identity()
-        stored_up_to = self._line(identity)
+        stored_up_to = self.reached(identity)
         empty = self._rows.empty()
-        lines = source.lines(after=0 if put_aside else stored_up_to)
-        for batch in _batches(lines, LINES_A_BATCH):
-            rows = []
+        early = _Early(out_of_order - bad.users, self._rows)
+        for batch in _batches(source.lines(after=0 if put_aside else stored_up_to), LINES_A_BATCH):
+            rows: list[EventRow] = []
             for place, content in batch:
                 if isinstance(content, Malformed) or content.user in bad.users:
                     summary.put_aside += 1
                     if put_aside is not None:
                         put_aside(content)
                 elif place > stored_up_to and self._rows.takes(content):
-                    rows.append(content)
+                    rows += early.in_order(place, content)
+            reached = min(batch[-1].place, early.first_place() - 1)
             if batch[-1].place > stored_up_to:
-                self._store(source, identity, batch[-1].place, rows, summary, empty=empty)
+                self._store(source, identity, int(reached), rows, summary, empty=empty)
             told("storing", len(batch))
         return summary
 
-    def _check(self, source: EventSource, summary: ImportSummary, told: Told) -> _Bad:
+    def _check(self, source: EventSource, summary: ImportSummary, told: Told) -> tuple[_Bad, set[UserKey]]:
         bad = _Bad()
         with Heads() as heads:
             check = HistoryCheck(self._rows, heads, self._read_event)
@@ -151,8 +177,10 @@ class Importer:
                 for problem in check.problems(ours):
                     bad.add(problem)
                 told("checking", len(batch))
+            for problem in check.missing():
+                bad.add(problem)
             summary.there_already = check.there_already
-        return bad
+        return bad, check.out_of_order
 
     def _store(
         self,
@@ -181,8 +209,8 @@ class Importer:
         summary.stored += len(rows)
         summary.new_users += sum(row.sequence == 1 for row in rows)
 
-    def _line(self, identity: str) -> int:
-        """Up to which line the source was stored before."""
+    def reached(self, identity: str) -> int:
+        """Up to which line the source of that *identity* was stored before; 0: nothing of it."""
         query = "SELECT line FROM humanuser_imports WHERE identity = ?"
         with self._database.read() as connection:
             row = connection.execute(query, (identity,)).fetchone()
@@ -190,6 +218,13 @@ class Importer:
 
 
 def _batches(lines: Iterable[Line], size: int) -> Iterator[list[Line]]:
-    lines = iter(lines)
-    while batch := list(islice(lines, size)):
+    """The *lines* in batches of *size*, or a little more: what has one place stays together."""
+    following = iter(lines)
+    first = next(following, None)
+    while first is not None:
+        batch = [first, *islice(following, size - 1)]
+        first = next(following, None)
+        while first is not None and first.place == batch[-1].place:
+            batch.append(first)
+            first = next(following, None)
         yield batch

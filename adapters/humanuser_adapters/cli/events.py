@@ -1,0 +1,230 @@
+"""Commands that bring events in and out, and hold read models against them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, BinaryIO, cast
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from humanuser import PhoneNumber
+from humanuser_adapters.application import Application
+from humanuser_adapters.cli.progress import Steps, steps
+from humanuser_adapters.cli.session import (
+    DatabaseOption,
+    Exit,
+    JsonOption,
+    RevealOption,
+    err,
+    fail,
+    opened,
+    out,
+    read_settings,
+    show,
+    show_json,
+)
+from humanuser_adapters.event_files import EventFile, FileFormat, json_line, new_file, spooled, write_events
+from humanuser_adapters.event_row import EventRow, EventSource, Malformed
+from humanuser_adapters.read_model import Difference
+from humanuser_adapters.replay import ChangedMeanwhile, ImportRefused, ImportSummary, Told
+
+FormatOption = Annotated[
+    FileFormat | None,
+    typer.Option(
+        "--format", help="How rows are written; else the name tells: .jsonl, .csv or .copy, with .gz or .zst."
+    ),
+]
+INTERRUPTED = 130
+
+
+def import_(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="The file; - reads what is piped in.")],
+    file_format: FormatOption = None,
+    skip_bad: Annotated[
+        Path | None,
+        typer.Option(help="Put users whose history is not in order aside into this file, instead of refusing all."),
+    ] = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring in users' events, as a ZITADEL database or this one exports them. Nobody is sent anything for them.
+
+    Every history comes in whole or not at all: all lines are looked at before the first one is stored. The same file
+    again adds nothing; a run that was stopped goes on where it was.
+    """
+    with opened(read_settings(database=database), make=True) as application, _stoppable(source), steps() as shown:
+        with _read_from(source) as path, ExitStack() as stack:
+            seen = _Bytes(path.stat().st_size, shown)
+            events = EventFile(path, _format(source, file_format), name=source, progress=seen.more)
+            put_aside = stack.enter_context(_putting_aside(skip_bad)) if skip_bad else None
+            summary = _imported(application, events, put_aside, seen.tell)
+        if summary.stored:
+            _bring_up_to_date(application, shown)
+    show({name.replace("_", " "): count for name, count in asdict(summary).items()}, as_json=as_json)
+
+
+def export(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="The file; - writes into the pipe.")],
+    file_format: FormatOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write all users' events into a file, as psql writes those of a ZITADEL database.
+
+    Whole numbers are in it, and sealed codes. An export that fails leaves no file.
+    """
+    written_as = _format(target, file_format)
+    with opened(read_settings(database=database)) as application, _stoppable(target), steps() as shown:
+        shown.step("writing", application.head())
+        rows = _counted(application.export_events(), shown)
+        if target == "-":
+            count = write_events(rows, cast(BinaryIO, sys.stdout.buffer), "", written_as)
+            sys.stdout.flush()
+            return
+        path = Path(target)
+        with new_file(path) as file:
+            count = write_events(rows, file, path.name, written_as)
+    show({"events": count}, as_json=as_json)
+
+
+def verify(database: DatabaseOption = None, reveal: RevealOption = False, as_json: JsonOption = False) -> None:
+    """Replay all events, and tell where the read models say something else. Exit code 1: they do somewhere."""
+    with opened(read_settings(database=database)) as application, _stoppable("the check"), steps() as shown:
+        shown.step("replaying", application.head())
+        found = application.differences(shown.go)
+    if as_json:
+        show_json([_difference(one, reveal=reveal) for one in found])
+    elif found:
+        out.print(_table(found, reveal=reveal))
+    else:
+        out.print("the read models are what the events make them", highlight=False)
+    if found:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Make the read models anew from all events. Nothing is sent, and no event is added."""
+    with opened(read_settings(database=database)) as application, _stoppable("the rebuild"), steps() as shown:
+        shown.step("rebuilding", application.head())
+        count = application.rebuild(shown.go)
+    show({"events": count}, as_json=as_json)
+
+
+def _imported(
+    application: Application, events: EventSource, put_aside: Callable[[EventRow | Malformed], None] | None, told: Told
+) -> ImportSummary:
+    try:
+        return application.import_events(events, put_aside=put_aside, told=told)
+    except (ImportRefused, ChangedMeanwhile) as refusal:
+        fail(Exit.REFUSED, str(refusal))
+
+
+class _Bytes:
+    """How far a file is read."""
+
+    def __init__(self, size: int, shown: Steps) -> None:
+        self._size = size
+        self._shown = shown
+        self._read = self._told = self._before = 0
+
+    def more(self, count: int) -> None:
+        self._read += count
+
+    def tell(self, step: str, events: int) -> None:
+        if self._shown.step(step, self._size):
+            self._before = self._told  # every step reads it again
+        self._told = self._read
+        self._shown.go(events, self._read - self._before)
+
+
+@contextmanager
+def _stoppable(what: str) -> Iterator[None]:
+    """Ctrl-C ends the command in a clean way."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"{what}: stopped. What is stored is whole; the same command goes on from there.", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _read_from(source: str) -> Iterator[Path]:
+    if source != "-":
+        yield Path(source)
+        return
+    with spooled(cast(BinaryIO, sys.stdin.buffer), "rows") as path:
+        yield path
+
+
+def _format(name: str, given: FileFormat | None) -> FileFormat:
+    if given or name == "-":
+        return given or FileFormat.JSON
+    try:
+        return FileFormat.of(Path(name))
+    except ValueError as error:
+        fail(Exit.USAGE, f"{error} with --format")
+
+
+@contextmanager
+def _putting_aside(path: Path) -> Iterator[Callable[[EventRow | Malformed], None]]:
+    with new_file(path) as file:
+
+        def put_aside(content: EventRow | Malformed) -> None:
+            line = content.raw.rstrip(b"\r\n") if isinstance(content, Malformed) else json_line(content).encode()
+            file.write(line + b"\n")
+
+        yield put_aside
+
+
+def _bring_up_to_date(application: Application, shown: Steps) -> None:
+    shown.step("rebuilding", application.head())
+    application.rebuild(shown.go)
+
+
+def _counted(rows: Iterator[EventRow], shown: Steps) -> Iterator[EventRow]:
+    for number, row in enumerate(rows, 1):
+        if number % 1000 == 0:
+            shown.go(1000)
+        yield row
+
+
+def _table(found: Sequence[Difference], *, reveal: bool) -> Table:
+    table = Table(title=f"{len(found)} differences")
+    for heading in ("user", "read model", "stored", "of the events"):
+        table.add_column(heading, overflow="fold")
+    for one in found:
+        columns = (one.user_id, one.what, _said(one.stored, reveal=reveal), _said(one.expected, reveal=reveal))
+        table.add_row(*(Text(str(column)) for column in columns))
+    return table
+
+
+def _difference(one: Difference, *, reveal: bool) -> dict[str, object]:
+    return {
+        "instanceId": one.instance_id,
+        "userId": one.user_id,
+        "what": one.what,
+        "stored": _shown(one.stored, reveal=reveal),
+        "expected": _shown(one.expected, reveal=reveal),
+    }
+
+
+def _shown(columns: tuple[object, ...] | None, *, reveal: bool) -> list[object] | None:
+    """The columns, with numbers masked unless *reveal*."""
+    if columns is None:
+        return None
+    return [one if reveal else _masked(one) for one in columns]
+
+
+def _masked(value: object) -> object:
+    return PhoneNumber(value).masked if isinstance(value, str) and value.startswith("+") else value
+
+
+def _said(columns: tuple[object, ...] | None, *, reveal: bool) -> str:
+    shown = _shown(columns, reveal=reveal)
+    return "nothing" if shown is None else ", ".join("none" if one is None else str(one) for one in shown)

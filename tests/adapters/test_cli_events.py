@@ -1,0 +1,188 @@
+"""Events in and out on the command line, and read models held against them."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli_runner import Cli, cli
+from humanuser_adapters.cli import progress
+from humanuser_adapters.event_files import FileFormat, json_line, new_file, write_events
+from humanuser_adapters.event_row import EventRow
+from zitadel_export import zitadel_events
+
+__all__ = ["cli"]  # a fixture
+
+ROWS = tuple(zitadel_events(300, 20))
+TEXT = "".join(f"{json_line(row)}\n" for row in ROWS)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    path = tmp_path / "zitadel.jsonl"
+    path.write_text(TEXT)
+    return path
+
+
+def execute(cli: Cli, statement: str) -> None:
+    connection = sqlite3.connect(cli.database)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def without_first_event_of(row: EventRow) -> str:
+    return "".join(f"{json_line(one)}\n" for one in ROWS if one.user != row.user or one.sequence > 1)
+
+
+def test_an_export_of_zitadel_is_brought_in_and_taken_out_again(cli: Cli, export: Path) -> None:
+    first = cli("import", str(export), "--json").json
+    again = cli("import", str(export), "--json").json
+    checked = cli("verify")
+    exported = cli("export", "again.jsonl", "--json").json
+
+    users = len({row.user for row in ROWS})
+    assert first == {"stored": 300, "new users": users, "there already": 0, "put aside": 0, "of others": 0}
+    assert again == {"stored": 0, "new users": 0, "there already": 300, "put aside": 0, "of others": 0}
+    assert (checked.code, checked.stdout) == (0, "the read models are what the events make them\n")
+    assert exported == {"events": 300}
+    assert (cli.home / "again.jsonl").read_text() == TEXT
+
+
+def test_read_models_are_up_to_date_after_an_import(cli: Cli, export: Path) -> None:
+    cli("import", str(export))
+
+    (users, _) = cli("status", "--json").json["subscriptions"]
+
+    assert (users["position"], users["behind"]) == (300, 0)
+
+
+def test_pipes_are_read_and_written(cli: Cli, export: Path) -> None:
+    imported = cli("import", "-", input=export.read_bytes())
+    exported = cli("export", "-", "--format", "json")
+
+    assert imported.code == 0
+    assert exported.stdout == TEXT
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.jsonl.zst", "rows.copy"])
+def test_the_name_tells_how_a_file_is_written_and_packed(name: str, cli: Cli, export: Path) -> None:
+    cli("import", str(export))
+
+    cli("export", name)
+    cli("import", name, "--database", "other.sqlite")
+
+    assert cli("export", "-", "--database", "other.sqlite").stdout == TEXT
+
+
+def test_a_history_with_a_gap_refuses_all_with_its_line(cli: Cli) -> None:
+    (cli.home / "bad.jsonl").write_text(without_first_event_of(ROWS[-1]))
+
+    answer = cli("import", "bad.jsonl")
+
+    assert (answer.code, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("error: nothing was stored of bad.jsonl:\nline ")
+    assert answer.stderr.endswith("comes after 0, so events are missing\n")
+    assert cli("status", "--json").json["head"] == 0
+
+
+def test_bad_histories_are_put_aside(cli: Cli) -> None:
+    (cli.home / "bad.jsonl").write_text(without_first_event_of(ROWS[-1]) + '{"nonsense\n')
+    of_user = [json_line(row) for row in ROWS if row.user == ROWS[-1].user and row.sequence > 1]
+
+    answer = cli("import", "bad.jsonl", "--skip-bad", "aside.jsonl", "--json")
+
+    assert answer.json["put aside"] == len(of_user) + 1
+    assert (cli.home / "aside.jsonl").read_text().splitlines() == [*of_user, '{"nonsense']
+
+
+def test_differences_are_shown_and_exit_1(cli: Cli, export: Path) -> None:
+    cli("import", str(export))
+    execute(cli, "UPDATE humanuser_user_phone SET phone = '+41790000012' WHERE phone IS NOT NULL")
+
+    table, as_json, whole = cli("verify"), cli("verify", "--json"), cli("verify", "--reveal")
+
+    assert (table.code, as_json.code) == (1, 1)
+    assert {one["what"] for one in as_json.json} == {"phone"}
+    assert "**********12" in table.stdout
+    assert "+41" not in table.stdout + as_json.stdout
+    assert "+41790000012" in whole.stdout
+    assert cli("rebuild").code == 0
+    assert cli("verify").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("import", "missing.jsonl"), "No such file or directory: 'missing.jsonl'"),
+        (("import", "rows.txt"), "rows.txt does not tell its format by .jsonl, .csv or .copy; name it with --format"),
+        (("export", "rows"), "rows does not tell its format by .jsonl, .csv or .copy; name it with --format"),
+        (("import", "rows.csv", "--format", "xml"), "'xml' is not one of"),
+    ],
+)
+def test_wrong_usage_is_told(arguments: tuple[str, ...], message: str, cli: Cli) -> None:
+    (cli.home / "rows.txt").touch()
+    cli.add()
+
+    answer = cli(*arguments)
+
+    assert answer.code == 2
+    assert message in " ".join(answer.stderr.split())
+
+
+def test_an_export_that_cannot_be_written_leaves_nothing(cli: Cli) -> None:
+    cli.add()
+
+    answer = cli("export", "no/such/folder.jsonl")
+
+    assert answer.code == 2
+    assert "No such file or directory" in answer.stderr
+    assert not (cli.home / "no").exists()
+
+
+def test_a_pipe_is_told_now_and_then_how_far_it_is(cli: Cli, export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_A_LINE", 0)
+
+    answer = cli("import", str(export))
+
+    assert "checking: 100%, 300 events, " in answer.stderr
+    assert "storing: 100%, 300 events, " in answer.stderr
+    assert "rebuilding: 100%, 300 events, " in answer.stderr
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(cli: Cli) -> None:
+    with new_file(cli.home / "big.jsonl") as file:
+        write_events(zitadel_events(60_000, 500), file, "big.jsonl", FileFormat.JSON)
+    command = [sys.executable, "-m", "humanuser_adapters.cli", "import", "big.jsonl"]
+    process = subprocess.Popen(command, cwd=cli.home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not _stored(cli):
+        assert process.poll() is None
+
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    stored = _stored(cli)
+    rest = cli("import", "big.jsonl", "--json").json
+
+    assert process.returncode == 130
+    assert " ".join(told.split()).startswith("big.jsonl: stopped. What is stored is whole; the same command goes on")
+    assert 0 < stored < 60_000
+    assert (rest["stored"], rest["there already"]) == (60_000 - stored, stored)
+    assert cli("verify").code == 0
+
+
+def _stored(cli: Cli) -> int:
+    if not cli.database.exists():
+        return 0
+    connection = sqlite3.connect(cli.database)
+    try:
+        count: int = connection.execute("SELECT count(*) FROM humanuser_events").fetchone()[0]
+    except sqlite3.OperationalError:  # no table yet
+        return 0
+    finally:
+        connection.close()
+    return count
