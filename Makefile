@@ -23,8 +23,9 @@ demo: $(READY)
 	$(if $(filter postgresql,$(STORE)),$(BIN)/python tests/cluster.py) $(BIN)/humanuser demo \
 		$(if $(PHONE),--phone '$(PHONE)') $(if $(filter postgresql,$(STORE)),--database '{url}')
 
+# Deep tests take long, and the stacks that are dumped of a slow test can crash it where it has threads.
 test: $(READY)
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(if $(filter deep,$(HYPOTHESIS_PROFILE)),-o faulthandler_timeout=0)
 
 test-clients: $(READY) $(CLIENTS)
 	$(BIN)/pytest --numprocesses auto tests/clients/check_clients.py tests/clients/check_page.py

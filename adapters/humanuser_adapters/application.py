@@ -135,6 +135,10 @@ class Application:
         """
         return Importer(self._database, self._rows, event_of).run(source, put_aside=put_aside, told=told)
 
+    def take_in(self) -> int:
+        """Have the read models take in what they have not yet; how many events that was."""
+        return self._users.catch_up()
+
     def export_events(self) -> Iterator[EventRow]:
         """All events there are now, of all instances, in position order."""
         return self._rows.read()

@@ -79,6 +79,8 @@ class EventSource(Protocol):
 
     name: str
     """For people."""
+    grows: bool
+    """Rows may be added at its end, so what was looked at once need not be again."""
 
     def identity(self) -> str:
         """The same for the same rows, wherever they are kept. May read all of them."""

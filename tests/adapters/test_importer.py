@@ -27,6 +27,8 @@ OF_OTHER = msgspec.structs.replace(ROWS[0], aggregate_type="org", event_type="or
 class Lines:
     """A source in memory."""
 
+    grows = False
+
     def __init__(self, *contents: EventRow | Malformed, name: str = "export.jsonl") -> None:
         self.name = name
         self._contents = contents

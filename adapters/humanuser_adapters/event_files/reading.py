@@ -35,6 +35,8 @@ ByteProgress = Callable[[int], None]
 class EventFile:
     """The events in a file; packed with gzip or zstd if its name ends so."""
 
+    grows = False
+
     def __init__(
         self,
         path: Path,

@@ -145,14 +145,15 @@ class Importer:
         Raises ``ImportRefused``, ``ChangedMeanwhile``, ``StoreUnavailable``, ``OSError``.
         """
         summary = ImportSummary()
-        bad, out_of_order = self._check(source, summary, told)
+        identity = source.identity()
+        stored_up_to = self._reached(identity)
+        bad, out_of_order = self._check(source, stored_up_to if source.grows else 0, summary, told)
         if bad.count and put_aside is None:
             raise ImportRefused(source.name, bad.problems, bad.count)
-        identity = source.identity()
-        stored_up_to = self.reached(identity)
         empty = self._rows.empty()
         early = _Early(out_of_order - bad.users, self._rows)
-        for batch in _batches(source.lines(after=0 if put_aside else stored_up_to), LINES_A_BATCH):
+        all_again = put_aside is not None and not source.grows
+        for batch in _batches(source.lines(after=0 if all_again else stored_up_to), LINES_A_BATCH):
             rows: list[EventRow] = []
             for place, content in batch:
                 if isinstance(content, Malformed) or content.user in bad.users:
@@ -167,11 +168,11 @@ class Importer:
             told("storing", len(batch))
         return summary
 
-    def _check(self, source: EventSource, summary: ImportSummary, told: Told) -> tuple[_Bad, set[UserKey]]:
+    def _check(self, source: EventSource, after: int, summary: ImportSummary, told: Told) -> tuple[_Bad, set[UserKey]]:
         bad = _Bad()
         with Heads() as heads:
             check = HistoryCheck(self._rows, heads, self._read_event)
-            for batch in _batches(source.lines(), CHECKED_AT_ONCE):
+            for batch in _batches(source.lines(after=after), CHECKED_AT_ONCE):
                 ours = [one for one in batch if isinstance(one.content, Malformed) or self._rows.takes(one.content)]
                 summary.of_others += len(batch) - len(ours)
                 for problem in check.problems(ours):
@@ -209,7 +210,7 @@ class Importer:
         summary.stored += len(rows)
         summary.new_users += sum(row.sequence == 1 for row in rows)
 
-    def reached(self, identity: str) -> int:
+    def _reached(self, identity: str) -> int:
         """Up to which line the source of that *identity* was stored before; 0: nothing of it."""
         query = "SELECT line FROM humanuser_imports WHERE identity = ?"
         with self._database.read() as connection:

@@ -1,0 +1,97 @@
+"""Reads the events of a running ZITADEL from its database: read-only, in order, and none that commits late is missed.
+
+A row's position is the time at which its transaction began, so one that is still open may yet store rows before those
+that can be seen. Only what is older than every open transaction is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from msgspec import Raw
+
+from humanuser import StoreUnavailable
+from humanuser_adapters.event_row import NO_PAYLOAD, EventRow, Line
+
+ROWS_A_FETCH = 5000
+MARGIN_SECONDS = 0.5
+"""A transaction is seen a moment after the time that it takes for its beginning."""
+PLACES_A_SECOND = 1_000_000
+
+_HORIZON = """
+    SELECT
+        extract(epoch FROM least(min(xact_start) FILTER (WHERE pid <> pg_backend_pid()), clock_timestamp()))
+            - %s::numeric,
+        count(*) FILTER (WHERE query = '<insufficient privilege>')
+    FROM pg_stat_activity WHERE datname = current_database()
+"""
+_ROWS = """
+    SELECT instance_id, aggregate_type, aggregate_id, event_type, "sequence", revision, created_at, payload::text,
+        creator, "owner", "position", in_tx_order
+    FROM eventstore.events2
+    WHERE aggregate_type = 'user' AND "position" > %s AND "position" < %s
+    ORDER BY "position", in_tx_order, instance_id, aggregate_id, "sequence"
+"""
+
+
+class ZitadelEvents:
+    """What there is to read of a database now; its rows are the same for as long as the block lasts that gave it."""
+
+    grows = True
+
+    def __init__(self, connection: psycopg.Connection[Any], until: Decimal) -> None:
+        """Everything before the position *until* is in it."""
+        info = connection.info
+        self.name = f"{info.host}:{info.port}/{info.dbname}"
+        self._connection = connection
+        self._until = until
+
+    def identity(self) -> str:
+        """The database: what was read of it earlier is known."""
+        return f"zitadel {self.name}"
+
+    def lines(self, *, after: int = 0) -> Iterator[Line]:
+        """The rows behind the place *after*: a place is a position in microseconds."""
+        with self._connection.cursor(name="humanuser_import") as cursor:
+            cursor.itersize = ROWS_A_FETCH
+            cursor.execute(_ROWS, (Decimal(after) / PLACES_A_SECOND, self._until))
+            for row in cursor:
+                yield Line(int(row[10] * PLACES_A_SECOND), _event_row(row))
+
+
+@contextmanager
+def zitadel_events(url: str) -> Iterator[ZitadelEvents]:
+    """The users' events of the ZITADEL database at *url*, as of now.
+
+    Raises ``StoreUnavailable``; ``PermissionError`` if the role may not see when other transactions began.
+    """
+    try:
+        with psycopg.connect(url, application_name="humanuser replay", autocommit=True) as connection:
+            until = _horizon(connection)
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            with connection.transaction():
+                yield ZitadelEvents(connection, until)
+    except psycopg.Error as error:
+        raise StoreUnavailable(str(error).strip()) from error
+
+
+def _horizon(connection: psycopg.Connection[Any]) -> Decimal:
+    """The position before which no row can come any more."""
+    ((horizon, unseen),) = connection.execute(_HORIZON, (MARGIN_SECONDS,)).fetchall()
+    if unseen:
+        role = connection.info.user
+        raise PermissionError(f"{role} cannot see whether transactions are open: GRANT pg_read_all_stats TO {role}")
+    return Decimal(horizon)
+
+
+def _event_row(row: tuple[Any, ...]) -> EventRow:  # Any: what the columns hold
+    columns = dict(zip(EventRow.__struct_fields__, row, strict=True))
+    payload = columns["payload"]
+    columns["payload"] = Raw(NO_PAYLOAD if payload is None else payload.encode())
+    columns["position"] = Raw(str(columns["position"]).encode())
+    return EventRow(**columns)
