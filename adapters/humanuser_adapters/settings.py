@@ -90,6 +90,10 @@ class Settings(BaseSettings):
         None,
         description="A file with the same; made with a new key if it is not there. Default: beside the SQLite file.",
     )
+    zitadel_keys: SecretStr | None = Field(
+        None,
+        description="Keys that open what a ZITADEL sealed, `id:` and the 32 characters it uses, comma between.",
+    )
     token_file: Path | None = Field(None, description="The TOML file of tokens that `humanuser token add` writes.")
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")

@@ -35,7 +35,19 @@ COMMANDS = commands(typer.main.get_command(app))
 
 def test_there_are_these_commands() -> None:
     assert sorted(" ".join(path) for path in COMMANDS) == sorted(
-        ["serve", "demo", "history", "import", "export", "verify", "rebuild", "status", "user add", "token add"]
+        [
+            "serve",
+            "demo",
+            "history",
+            "import",
+            "replay",
+            "export",
+            "verify",
+            "rebuild",
+            "status",
+            "user add",
+            "token add",
+        ]
         + [f"outbox {verb}" for verb in ("list", "retry", "drop")]
         + [f"parked {verb}" for verb in ("list", "retry", "skip")]
         + [f"phone {verb}" for verb in ("set", "show", "verify", "resend", "remove")]
@@ -525,7 +537,7 @@ def test_a_wrong_setting_exits_2(
     assert "errors.pydantic.dev" not in answer.stderr
 
 
-MAKING = ("serve", "demo", "user", "token", "import")
+MAKING = ("serve", "demo", "user", "token", "import", "replay")
 
 
 @pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] not in MAKING])

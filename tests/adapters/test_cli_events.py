@@ -14,9 +14,10 @@ from cli_runner import Cli, cli
 from humanuser_adapters.cli import progress
 from humanuser_adapters.event_files import FileFormat, json_line, new_file, write_events
 from humanuser_adapters.event_row import EventRow
+from zitadel_database import ZitadelDatabase, zitadel
 from zitadel_export import zitadel_events
 
-__all__ = ["cli"]  # a fixture
+__all__ = ["cli", "zitadel"]  # fixtures
 
 ROWS = tuple(zitadel_events(300, 20))
 TEXT = "".join(f"{json_line(row)}\n" for row in ROWS)
@@ -173,6 +174,31 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(cli: Cli) -> None:
     assert 0 < stored < 60_000
     assert (rest["stored"], rest["there already"]) == (60_000 - stored, stored)
     assert cli("verify").code == 0
+
+
+def test_a_running_zitadel_is_replayed_and_followed(cli: Cli, zitadel: ZitadelDatabase) -> None:
+    zitadel.add(ROWS[:200])
+    first = cli("replay", "--from", zitadel.url, "--json").json
+    command = [sys.executable, "-m", "humanuser_adapters.cli", "replay", "--from", zitadel.url, "--follow"]
+    process = subprocess.Popen(command, cwd=cli.home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    zitadel.add(ROWS[200:])
+    while _stored(cli) < 300:
+        assert process.poll() is None
+
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+
+    assert first["stored"] == 200
+    assert process.returncode == 130
+    assert "the replay: stopped." in " ".join(told.split())
+    assert cli("replay", "--from", zitadel.url, "--json").json["stored"] == 0
+    assert cli("verify").code == 0
+
+
+def test_a_database_that_is_not_there_exits_3(cli: Cli) -> None:
+    answer = cli("replay", "--from", "postgresql://localhost:1/nowhere")
+
+    assert (answer.code, answer.stdout) == (3, "")
 
 
 def _stored(cli: Cli) -> int:

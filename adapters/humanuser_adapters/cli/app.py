@@ -22,6 +22,9 @@ app.add_typer(phone.app, name="phone")
 app.add_typer(token.app, name="token")
 app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
 app.command("import", epilog="Example: humanuser import zitadel-events.csv.gz --skip-bad bad.jsonl")(events.import_)
+app.command("replay", epilog="Example: humanuser replay --from postgresql://zitadel.example.com/zitadel --follow")(
+    events.replay
+)
 app.command("export", epilog="Example: humanuser export events.jsonl.zst")(events.export)
 app.command("verify", epilog="Example: humanuser verify --json")(events.verify)
 app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(events.rebuild)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -40,16 +41,19 @@ FormatOption = Annotated[
         "--format", help="How rows are written; else the name tells: .jsonl, .csv or .copy, with .gz or .zst."
     ),
 ]
+SkipBadOption = Annotated[
+    Path | None,
+    typer.Option(help="Put users whose history is not in order aside into this file, instead of refusing all."),
+]
 INTERRUPTED = 130
+FOLLOW_SECONDS = 1.0
+"""How often what happens elsewhere is looked for."""
 
 
 def import_(
     source: Annotated[str, typer.Argument(metavar="FILE", help="The file; - reads what is piped in.")],
     file_format: FormatOption = None,
-    skip_bad: Annotated[
-        Path | None,
-        typer.Option(help="Put users whose history is not in order aside into this file, instead of refusing all."),
-    ] = None,
+    skip_bad: SkipBadOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,7 +70,49 @@ def import_(
             summary = _imported(application, events, put_aside, seen.tell)
         if summary.stored:
             _bring_up_to_date(application, shown)
-    show({name.replace("_", " "): count for name, count in asdict(summary).items()}, as_json=as_json)
+    _show_summary(summary, as_json=as_json)
+
+
+def replay(
+    source: Annotated[str, typer.Option("--from", help="The postgresql:// URL of the ZITADEL database.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens there, until Ctrl-C.")] = False,
+    skip_bad: SkipBadOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring in users' events straight from a running ZITADEL's database, which is only read.
+
+    None is missed that commits late. Again, or after a stop, it goes on where it was.
+    """
+    total = ImportSummary()
+    with opened(read_settings(database=database), make=True) as application, _stoppable("the replay"), steps() as shown:
+        with ExitStack() as stack:
+            put_aside = stack.enter_context(_putting_aside(skip_bad)) if skip_bad else None
+            while True:
+                summary = _replayed(application, source, put_aside, shown)
+                total = total.and_then(summary)
+                if not follow:
+                    break
+                if summary.stored:
+                    application.take_in()
+                    err.print(f"{total.stored:,} events stored", highlight=False)
+                time.sleep(FOLLOW_SECONDS)
+        if total.stored:
+            _bring_up_to_date(application, shown)
+    _show_summary(total, as_json=as_json)
+
+
+def _replayed(
+    application: Application, url: str, put_aside: Callable[[EventRow | Malformed], None] | None, shown: Steps
+) -> ImportSummary:
+    from humanuser_adapters.zitadel_events import zitadel_events  # noqa: PLC0415 - psycopg is an extra
+
+    def tell(step: str, events: int) -> None:
+        shown.step(step)
+        shown.go(events)
+
+    with zitadel_events(url) as events:
+        return _imported(application, events, put_aside, tell)
 
 
 def export(
@@ -114,6 +160,10 @@ def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> Non
         shown.step("rebuilding", application.head())
         count = application.rebuild(shown.go)
     show({"events": count}, as_json=as_json)
+
+
+def _show_summary(summary: ImportSummary, *, as_json: bool) -> None:
+    show({name.replace("_", " "): count for name, count in asdict(summary).items()}, as_json=as_json)
 
 
 def _imported(

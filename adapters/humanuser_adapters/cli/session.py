@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from humanuser import By, CodeUnreadable, Details, DomainError, StoreError
+from humanuser import By, CodeUnreadable, CodeVault, Details, DomainError, StoreError
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.senders import budget_of, sender_of
 from humanuser_adapters.settings import Settings
 from humanuser_adapters.vault import AesGcmVault, Keys
+from humanuser_adapters.zitadel_codes import WithZitadelCodes, zitadel_keys
 
 WIDTH = 150
 """Of what goes into a pipe, where nobody can see how wide the screen is."""
@@ -124,7 +125,7 @@ def _application(settings: Settings) -> Application:
     keys = _keys(settings)
     return Application(
         settings.database,
-        AesGcmVault(keys),
+        _vault(settings, keys),
         sender=sender_of(settings),
         policy=settings.read_policy(),
         instance_id=settings.instance_id,
@@ -132,6 +133,13 @@ def _application(settings: Settings) -> Application:
         sms_lease=timedelta(seconds=settings.sms_lease_seconds),
         sms_budget=budget_of(settings, keys),
     )
+
+
+def _vault(settings: Settings, keys: Keys) -> CodeVault:
+    vault = AesGcmVault(keys)
+    if settings.zitadel_keys is None:
+        return vault
+    return WithZitadelCodes(vault, zitadel_keys(settings.zitadel_keys.get_secret_value()))
 
 
 def _keys(settings: Settings) -> Keys:

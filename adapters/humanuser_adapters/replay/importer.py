@@ -7,7 +7,7 @@ in one transaction with the number of its last line, so a run that was killed go
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Protocol
@@ -77,6 +77,10 @@ class ImportSummary:
     put_aside: int = 0
     of_others: int = 0
     """About something that is no user; passed over."""
+
+    def and_then(self, other: ImportSummary) -> ImportSummary:
+        """What came of both."""
+        return ImportSummary(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(slots=True)
