@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -12,7 +12,7 @@ from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
-from humanuser_adapters.read_model import Difference
+from humanuser_adapters.read_model import Difference, KnownPhone
 from humanuser_adapters.read_models import User, UserReadModels
 from humanuser_adapters.rebuild import Progress, Rebuild
 from humanuser_adapters.replay import Importer, ImportSummary, Told
@@ -120,6 +120,11 @@ class Application:
     def differences(self, progress: Progress = lambda _: None) -> Sequence[Difference]:
         """Where the read models are not what the events make them; empty: nowhere."""
         return self._rebuild.differences(progress)
+
+    def differences_from(self, phones: Iterable[KnownPhone]) -> Sequence[Difference]:
+        """Where the read models say something else of a user's phone than somebody else, who knows *phones*."""
+        self._users.catch_up()
+        return self._read_models.differences_from(phones)
 
     def import_events(
         self,

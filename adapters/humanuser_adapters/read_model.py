@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from humanuser import Recorded
 from humanuser_adapters.database import Connection
@@ -21,6 +21,15 @@ class Difference:
     stored: tuple[object, ...] | None
     """What it says; None: nothing."""
     expected: tuple[object, ...] | None
+
+
+class KnownPhone(NamedTuple):
+    """What somebody else knows of a user's phone."""
+
+    instance_id: str
+    user_id: str
+    phone: str | None
+    verified: bool
 
 
 class ReadModel(Protocol):

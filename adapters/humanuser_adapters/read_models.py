@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Self
 
 from humanuser import Details, PhoneNumber, Recorded
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
 from humanuser_adapters.migrations import in_words_of
-from humanuser_adapters.read_model import Difference
+from humanuser_adapters.read_model import Difference, KnownPhone
 from humanuser_projections import UserPhone, user_details, user_phone
 
 SCHEMA = (
@@ -44,6 +44,15 @@ _ONLY_IN = """
         SELECT instance_id, user_id, {columns} FROM {one} EXCEPT SELECT instance_id, user_id, {columns} FROM {other}
     ) AS only_{side}
 """
+
+_KNOWN_PHONES = """
+    CREATE TABLE humanuser_known_phones (
+        instance_id TEXT, user_id TEXT, phone TEXT, verified BOOLEAN NOT NULL, PRIMARY KEY (instance_id, user_id)
+    )
+"""
+ROWS_AT_ONCE = 1000
+MOST_DIFFERENCES = 1000
+"""How many are told of what somebody else knows."""
 
 _FIND = """
     SELECT taken_in, sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone
@@ -141,14 +150,22 @@ class UserReadModels:
     def differences(self, connection: Connection, others: Self) -> Iterator[Difference]:
         """Where these are not as the *others*, in the order of users."""
         for table, columns in TABLES.items():
-            stored, expected = self._in(table), others._in(table)
-            only_stored = _ONLY_IN.format(side="stored", columns=columns, one=stored, other=expected)
-            only_expected = _ONLY_IN.format(side="expected", columns=columns, one=expected, other=stored)
-            query = f"{only_stored} UNION ALL {only_expected} ORDER BY 2, 3"
-            for (instance_id, user_id), rows in groupby(connection.execute(query), key=lambda row: row[1:3]):
-                found = {side: tuple(values) for side, _, _, *values in rows}
-                what = table.removeprefix("humanuser_user_")
-                yield Difference(instance_id, user_id, what, found.get("stored"), found.get("expected"))
+            what = table.removeprefix("humanuser_user_")
+            yield from _differences(connection, what, columns, self._in(table), others._in(table))
+
+    def differences_from(self, phones: Iterable[KnownPhone]) -> Sequence[Difference]:
+        """Where they say something else of a user's phone than somebody else, who knows *phones*."""
+        rows = iter(phones)
+        with self._database.write() as connection:
+            connection.execute("DROP TABLE IF EXISTS humanuser_known_phones")
+            connection.execute(_KNOWN_PHONES)
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                connection.executemany("INSERT INTO humanuser_known_phones VALUES (?, ?, ?, ?)", some)
+            tables = ("humanuser_user_phone", "humanuser_known_phones")
+            found = _differences(connection, "phone elsewhere", "phone, verified", *tables)
+            differences = list(islice(found, MOST_DIFFERENCES))
+            connection.execute("DROP TABLE humanuser_known_phones")
+        return differences
 
     def _find(self, connection: Connection, key: Key) -> TakenIn:
         row = connection.execute(self._in(_FIND), key).fetchone()
@@ -156,6 +173,16 @@ class UserReadModels:
 
     def _in(self, query: str) -> str:
         return _suffixed(query, self._suffix)
+
+
+def _differences(connection: Connection, what: str, columns: str, stored: str, expected: str) -> Iterator[Difference]:
+    """Where the *columns* of the table *stored* are not as in *expected*, in the order of users."""
+    only_stored = _ONLY_IN.format(side="stored", columns=columns, one=stored, other=expected)
+    only_expected = _ONLY_IN.format(side="expected", columns=columns, one=expected, other=stored)
+    rows = connection.execute(f"{only_stored} UNION ALL {only_expected} ORDER BY 2, 3")
+    for (instance_id, user_id), of_user in groupby(rows, key=lambda row: row[1:3]):
+        found = {side: tuple(values) for side, _, _, *values in of_user}
+        yield Difference(instance_id, user_id, what, found.get("stored"), found.get("expected"))
 
 
 @cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, BinaryIO, TypeVar, cast
 
 import typer
 from rich.table import Table
@@ -46,6 +47,7 @@ SkipBadOption = Annotated[
     typer.Option(help="Put users whose history is not in order aside into this file, instead of refusing all."),
 ]
 INTERRUPTED = 130
+One = TypeVar("One")
 FOLLOW_SECONDS = 1.0
 """How often what happens elsewhere is looked for."""
 
@@ -66,7 +68,7 @@ def import_(
         with _read_from(source) as path, ExitStack() as stack:
             seen = _Bytes(path.stat().st_size, shown)
             events = EventFile(path, _format(source, file_format), name=source, progress=seen.more)
-            put_aside = stack.enter_context(_putting_aside(skip_bad)) if skip_bad else None
+            put_aside = stack.enter_context(_putting_aside(skip_bad, os.O_TRUNC)) if skip_bad else None
             summary = _imported(application, events, put_aside, seen.tell)
         if summary.stored:
             _bring_up_to_date(application, shown)
@@ -87,7 +89,7 @@ def replay(
     total = ImportSummary()
     with opened(read_settings(database=database), make=True) as application, _stoppable("the replay"), steps() as shown:
         with ExitStack() as stack:
-            put_aside = stack.enter_context(_putting_aside(skip_bad)) if skip_bad else None
+            put_aside = stack.enter_context(_putting_aside(skip_bad, os.O_APPEND)) if skip_bad else None
             while True:
                 summary = _replayed(application, source, put_aside, shown)
                 total = total.and_then(summary)
@@ -139,11 +141,20 @@ def export(
     show({"events": count}, as_json=as_json)
 
 
-def verify(database: DatabaseOption = None, reveal: RevealOption = False, as_json: JsonOption = False) -> None:
+def verify(
+    zitadel: Annotated[
+        str | None, typer.Option(help="Hold them against the table of users in this ZITADEL database, too: its URL.")
+    ] = None,
+    database: DatabaseOption = None,
+    reveal: RevealOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Replay all events, and tell where the read models say something else. Exit code 1: they do somewhere."""
     with opened(read_settings(database=database)) as application, _stoppable("the check"), steps() as shown:
         shown.step("replaying", application.head())
-        found = application.differences(shown.go)
+        found = list(application.differences(shown.go))
+        if zitadel:
+            found += _differences_from_zitadel(application, zitadel, shown)
     if as_json:
         show_json([_difference(one, reveal=reveal) for one in found])
     elif found:
@@ -152,6 +163,14 @@ def verify(database: DatabaseOption = None, reveal: RevealOption = False, as_jso
         out.print("the read models are what the events make them", highlight=False)
     if found:
         raise typer.Exit(Exit.REFUSED)
+
+
+def _differences_from_zitadel(application: Application, url: str, shown: Steps) -> Sequence[Difference]:
+    from humanuser_adapters.zitadel_users import zitadel_phones  # noqa: PLC0415 - psycopg is an extra
+
+    shown.step("reading ZITADEL's users")
+    with zitadel_phones(url) as phones:
+        return application.differences_from(_counted(phones, shown))
 
 
 def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
@@ -222,8 +241,9 @@ def _format(name: str, given: FileFormat | None) -> FileFormat:
 
 
 @contextmanager
-def _putting_aside(path: Path) -> Iterator[Callable[[EventRow | Malformed], None]]:
-    with new_file(path) as file:
+def _putting_aside(path: Path, how: int) -> Iterator[Callable[[EventRow | Malformed], None]]:
+    """Write into the file at *path*, anew or behind what is there; for its owner alone: numbers are in it."""
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | how, 0o600), "wb", buffering=0) as file:
 
         def put_aside(content: EventRow | Malformed) -> None:
             line = content.raw.rstrip(b"\r\n") if isinstance(content, Malformed) else json_line(content).encode()
@@ -237,7 +257,7 @@ def _bring_up_to_date(application: Application, shown: Steps) -> None:
     application.rebuild(shown.go)
 
 
-def _counted(rows: Iterator[EventRow], shown: Steps) -> Iterator[EventRow]:
+def _counted(rows: Iterable[One], shown: Steps) -> Iterator[One]:
     for number, row in enumerate(rows, 1):
         if number % 1000 == 0:
             shown.go(1000)
