@@ -167,7 +167,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(cli: Cli) -> None:
         time.sleep(0.05)
 
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=120)
     stored = _stored(cli)
     rest = cli("import", "big.jsonl", "--json").json
 
@@ -189,7 +189,7 @@ def test_a_running_zitadel_is_replayed_and_followed(cli: Cli, zitadel: ZitadelDa
         time.sleep(0.05)
 
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=120)
 
     assert first["stored"] == 200
     assert process.returncode == 130
