@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_store import EventRecorder, SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
 from humanuser_adapters.read_models import User, UserReadModels
 from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Progress, Subscription
 from humanuser_adapters.user_ids import new_user_id
+from humanuser_adapters.users import Users
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
 from humanuser_projections import PhoneNotifier, record_sent
+
+Within = Callable[[object], tuple[Database, EventRecorder]]
+"""From a host's connection to the database inside of its transaction, and a recorder on that."""
 
 
 def utc_now() -> datetime:
@@ -52,16 +58,20 @@ class Application:
         *clock* commands follow the machine's, and leases the database's.
         """
         self.instance_id = instance_id
-        self._database, recorder = _opened(database)
+        self._database, recorder, self._within = _opened(database)
         self._store = UserEventStore(recorder)
         self._read_models = UserReadModels(self._database)
         shared_clock = None if clock is None else _ignoring_the_connection(clock)
         self._outbox = Outbox(self._database, shared_clock, lease=sms_lease)
         self._clock = clock = clock or utc_now
-        self._users = Subscription("users", self._database, self._store, self._read_models)
+        self._user_subscription = Subscription("users", self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
         self.commands = Commands(self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id)
-        self._workers = [Worker(self._users.name, self._database, self._users.follow)]
+        self._commands_within = partial(
+            CommandsWithin, vault=vault, clock=clock, generate_code=draw_code, policy=policy, instance_id=instance_id
+        )
+        self._users = Users(self.commands, self._store, self._read_models, instance_id)
+        self._workers = [Worker(self._user_subscription.name, self._database, self._user_subscription.follow)]
         if sender is not None:
             if sms_budget is not None:
                 sender = BudgetedSms(sender, self._database, sms_budget, now=shared_clock)
@@ -93,23 +103,32 @@ class Application:
         self.stop()
         self._database.close()
 
+    def within(self, connection: object) -> Users:
+        """Commands and reads inside of the transaction that a host has open on *connection*, to the same database.
+
+        What they store is the host's to commit or to roll back, and nobody else sees it before. *connection* is a
+        ``psycopg.Connection``, a ``sqlite3.Connection``, or a ``Session`` or ``Connection`` of SQLAlchemy on one of
+        these. All raise ``TransactionUnusable`` if it is none that events can be stored through, and
+        ``TransactionOvertaken`` if the host must roll back and do everything again.
+        """
+        database, recorder = self._within(connection)
+        store = UserEventStore(recorder)
+        return Users(self._commands_within(store), store, UserReadModels(database), self.instance_id)
+
     def find_user(self, user_id: str) -> User | None:
         """The user's details and phone, as of every event that was stored before this call; None: there is none.
 
         Raises ``UnreadableEvent``, ``StoreUnavailable``.
         """
-        found = self._read_models.find(self.instance_id, user_id)
-        for recorded in self._store.load_behind(found.sequence, self.instance_id, user_id):
-            found = found.then(recorded)
-        return found.user
+        return self._users.find_user(user_id)
 
     def history(self, user_id: str) -> Sequence[Recorded]:
         """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""
-        return self._store.load(self.instance_id, user_id)
+        return self._users.history(user_id)
 
     def rebuild(self, progress: Progress = lambda _: None) -> int:
         """Make the read models anew from the first event; how many events that took."""
-        return self._users.rebuild(self._read_models, progress)
+        return self._user_subscription.rebuild(self._read_models, progress)
 
     def head(self) -> int:
         """The position of the last event there is; 0 if there is none."""
@@ -143,7 +162,7 @@ class Application:
 
     def subscriptions(self) -> Mapping[str, Subscription]:
         """What follows the events, by name: how far it is behind, and which events it could not take in."""
-        return {one.name: one for one in (self._users, self._notifications)}
+        return {one.name: one for one in (self._user_subscription, self._notifications)}
 
     def new_user_id(self) -> str:
         """An id for a new user."""
@@ -153,7 +172,7 @@ class Application:
         """What keeps the background work from being done, by part; empty: all is well."""
         problems = {worker.name: worker.fault or "not running" for worker in self._workers if not worker.healthy}
         try:
-            self._users.position()
+            self._user_subscription.position()
         except StoreError as error:
             problems["database"] = str(error)
         return problems
@@ -164,15 +183,30 @@ def is_postgresql(database: Path | str) -> bool:
     return str(database).startswith(("postgresql://", "postgres://"))
 
 
-def _opened(database: Path | str) -> tuple[Database, EventRecorder]:
-    if not is_postgresql(database):
-        file = SQLiteDatabase(database)
-        return file, SQLiteEventRecorder(file)
-    from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder  # noqa: PLC0415 - an extra
+def _opened(database: Path | str) -> tuple[Database, EventRecorder, Within]:
+    if is_postgresql(database):
+        return _opened_postgresql(str(database))
+    file = SQLiteDatabase(database)
+
+    def within(host: object) -> tuple[Database, EventRecorder]:
+        transaction = SQLiteHostTransaction(file, host)
+        return transaction, SQLiteEventRecorder(transaction)
+
+    return file, SQLiteEventRecorder(file), within
+
+
+def _opened_postgresql(url: str) -> tuple[Database, EventRecorder, Within]:
+    from humanuser_adapters.event_store import postgresql as recorders  # noqa: PLC0415 - an extra
+    from humanuser_adapters.host_transaction.postgresql import PostgreSQLHostTransaction  # noqa: PLC0415 - as above
     from humanuser_adapters.postgresql import PostgreSQLDatabase  # noqa: PLC0415 - as above
 
-    server = PostgreSQLDatabase(str(database))
-    return server, PostgreSQLEventRecorder(server)
+    server = PostgreSQLDatabase(url)
+
+    def within(host: object) -> tuple[Database, EventRecorder]:
+        transaction = PostgreSQLHostTransaction(server, host)
+        return transaction, recorders.PostgreSQLTransactionRecorder(transaction)
+
+    return server, recorders.PostgreSQLEventRecorder(server), within
 
 
 def _ignoring_the_connection(clock: Clock) -> Callable[[Connection], datetime]:
