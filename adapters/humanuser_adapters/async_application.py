@@ -10,7 +10,7 @@ from humanuser_adapters.application import Application
 from humanuser_adapters.threads import Threads
 
 THREADS = 4
-"""More of them answer no sooner: they share one interpreter, and make the loop wait longer for its turn."""
+"""More of them answer hardly sooner: they share one interpreter, and make the loop wait longer for its turn."""
 
 
 class AsyncCommands:
