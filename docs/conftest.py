@@ -14,7 +14,7 @@ from servers import postgresql_server, postgresql_url
 
 __all__ = ["postgresql_server", "postgresql_url", "pytest_collect_file"]
 
-ON_POSTGRESQL = "how-to/run-on-postgresql.md"
+ON_POSTGRESQL = ["how-to/run-on-postgresql.md", "how-to/share-a-transaction.md"]
 
 
 def enter_a_new_folder(namespace: dict[str, Any]) -> None:
@@ -32,6 +32,6 @@ def leave_it(namespace: dict[str, Any]) -> None:
 
 parsers = [PythonCodeBlockParser()]
 steps = {"parsers": parsers, "setup": enter_a_new_folder, "teardown": leave_it}
-on_files = Sybil(patterns=["*.md"], excludes=[ON_POSTGRESQL], **steps)
-on_postgresql = Sybil(patterns=[ON_POSTGRESQL], fixtures=["postgresql_url"], **steps)
+on_files = Sybil(patterns=["*.md"], excludes=ON_POSTGRESQL, **steps)
+on_postgresql = Sybil(patterns=ON_POSTGRESQL, fixtures=["postgresql_url"], **steps)
 pytest_collect_file = (on_files + on_postgresql).pytest()

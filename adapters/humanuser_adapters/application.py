@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,7 @@ from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, R
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
+from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
 from humanuser_adapters.read_model import Difference, KnownPhone
 from humanuser_adapters.read_models import User, UserReadModels
@@ -20,9 +22,13 @@ from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.user_ids import new_user_id
+from humanuser_adapters.users import Users
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
 from humanuser_projections import PhoneNotifier, record_sent
+
+Within = Callable[[object], tuple[Database, SqlEventRecorder]]
+"""From a host's connection to the database inside of its transaction, and a recorder on that."""
 
 
 def utc_now() -> datetime:
@@ -56,18 +62,22 @@ class Application:
         *clock* commands follow the machine's, and leases the database's.
         """
         self.instance_id = instance_id
-        self._database, recorder = _opened(database)
+        self._database, recorder, self._within = _opened(database)
         self._store = UserEventStore(recorder)
         self._rows = EventRows(self._database, recorder)
         self._read_models = UserReadModels(self._database)
         shared_clock = None if clock is None else _ignoring_the_connection(clock)
         self._outbox = Outbox(self._database, shared_clock, lease=sms_lease)
         self._clock = clock = clock or utc_now
-        self._users = Subscription("users", self._database, self._store, self._read_models)
-        self._rebuild = Rebuild(self._users, self._database, self._store, self._read_models)
+        self._user_subscription = Subscription("users", self._database, self._store, self._read_models)
+        self._rebuild = Rebuild(self._user_subscription, self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
         self.commands = Commands(self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id)
-        self._workers = [Worker(self._users.name, self._database, self._users.follow)]
+        self._commands_within = partial(
+            CommandsWithin, vault=vault, clock=clock, generate_code=draw_code, policy=policy, instance_id=instance_id
+        )
+        self._users = Users(self.commands, self._store, self._read_models, instance_id)
+        self._workers = [Worker(self._user_subscription.name, self._database, self._user_subscription.follow)]
         if sender is not None:
             if sms_budget is not None:
                 sender = BudgetedSms(sender, self._database, sms_budget, now=shared_clock)
@@ -99,19 +109,28 @@ class Application:
         self.stop()
         self._database.close()
 
+    def within(self, connection: object) -> Users:
+        """Commands and reads inside of the transaction that a host has open on *connection*, to the same database.
+
+        What they store is the host's to commit or to roll back, and nobody else sees it before. *connection* is a
+        ``psycopg.Connection``, a ``sqlite3.Connection``, or a ``Session`` or ``Connection`` of SQLAlchemy on one of
+        these. All raise ``TransactionUnusable`` if it is none that events can be stored through, and
+        ``TransactionOvertaken`` if the host must roll back and do everything again.
+        """
+        database, recorder = self._within(connection)
+        store = UserEventStore(recorder)
+        return Users(self._commands_within(store), store, UserReadModels(database), self.instance_id)
+
     def find_user(self, user_id: str) -> User | None:
         """The user's details and phone, as of every event that was stored before this call; None: there is none.
 
         Raises ``UnreadableEvent``, ``StoreUnavailable``.
         """
-        found = self._read_models.find(self.instance_id, user_id)
-        for recorded in self._store.load_behind(found.sequence, self.instance_id, user_id):
-            found = found.then(recorded)
-        return found.user
+        return self._users.find_user(user_id)
 
     def history(self, user_id: str) -> Sequence[Recorded]:
         """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""
-        return self._store.load(self.instance_id, user_id)
+        return self._users.history(user_id)
 
     def rebuild(self, progress: Progress = lambda _: None) -> int:
         """Make the read models anew from the first event; how many events that took."""
@@ -123,7 +142,7 @@ class Application:
 
     def differences_from(self, phones: Iterable[KnownPhone]) -> Sequence[Difference]:
         """Where the read models say something else of a user's phone than somebody else, who knows *phones*."""
-        self._users.catch_up()
+        self._user_subscription.catch_up()
         return self._read_models.differences_from(phones)
 
     def import_events(
@@ -142,7 +161,7 @@ class Application:
 
     def take_in(self) -> int:
         """Have the read models take in what they have not yet; how many events that was."""
-        return self._users.catch_up()
+        return self._user_subscription.catch_up()
 
     def export_events(self) -> Iterator[EventRow]:
         """All events there are now, of all instances, in position order."""
@@ -180,7 +199,7 @@ class Application:
 
     def subscriptions(self) -> Mapping[str, Subscription]:
         """What follows the events, by name: how far it is behind, and which events it could not take in."""
-        return {one.name: one for one in (self._users, self._notifications)}
+        return {one.name: one for one in (self._user_subscription, self._notifications)}
 
     def new_user_id(self) -> str:
         """An id for a new user."""
@@ -190,7 +209,7 @@ class Application:
         """What keeps the background work from being done, by part; empty: all is well."""
         problems = {worker.name: worker.fault or "not running" for worker in self._workers if not worker.healthy}
         try:
-            self._users.position()
+            self._user_subscription.position()
         except StoreError as error:
             problems["database"] = str(error)
         return problems
@@ -201,15 +220,30 @@ def is_postgresql(database: Path | str) -> bool:
     return str(database).startswith(("postgresql://", "postgres://"))
 
 
-def _opened(database: Path | str) -> tuple[Database, SqlEventRecorder]:
-    if not is_postgresql(database):
-        file = SQLiteDatabase(database)
-        return file, SQLiteEventRecorder(file)
-    from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder  # noqa: PLC0415 - an extra
+def _opened(database: Path | str) -> tuple[Database, SqlEventRecorder, Within]:
+    if is_postgresql(database):
+        return _opened_postgresql(str(database))
+    file = SQLiteDatabase(database)
+
+    def within(host: object) -> tuple[Database, SqlEventRecorder]:
+        transaction = SQLiteHostTransaction(file, host)
+        return transaction, SQLiteEventRecorder(transaction)
+
+    return file, SQLiteEventRecorder(file), within
+
+
+def _opened_postgresql(url: str) -> tuple[Database, SqlEventRecorder, Within]:
+    from humanuser_adapters.event_store import postgresql as recorders  # noqa: PLC0415 - an extra
+    from humanuser_adapters.host_transaction.postgresql import PostgreSQLHostTransaction  # noqa: PLC0415 - as above
     from humanuser_adapters.postgresql import PostgreSQLDatabase  # noqa: PLC0415 - as above
 
-    server = PostgreSQLDatabase(str(database))
-    return server, PostgreSQLEventRecorder(server)
+    server = PostgreSQLDatabase(url)
+
+    def within(host: object) -> tuple[Database, SqlEventRecorder]:
+        transaction = PostgreSQLHostTransaction(server, host)
+        return transaction, recorders.PostgreSQLTransactionRecorder(transaction)
+
+    return server, recorders.PostgreSQLEventRecorder(server), within
 
 
 def _ignoring_the_connection(clock: Clock) -> Callable[[Connection], datetime]:

@@ -10,12 +10,12 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
-from psycopg.abc import Buffer, Query
+from psycopg.abc import AdaptContext, Buffer, Query
 from psycopg.adapt import Loader
 
 from humanuser import StoreUnavailable
@@ -44,6 +44,8 @@ LONGEST_SILENCE_SECONDS = 3
 _CHANNEL = "humanuser"
 _DEFAULTS = {"application_name": "humanuser", "target_session_attrs": "read-write", "tcp_user_timeout": 5000}
 _MIGRATION_LOCK = 0x68756D616E  # "human"
+
+C = TypeVar("C", bound=AdaptContext)
 
 
 class PostgreSQLDatabase:
@@ -91,7 +93,7 @@ class PostgreSQLDatabase:
     def read(self, *, at_length: bool = False) -> Iterator[Connection]:
         """A connection to read from; each statement sees what is committed when it begins."""
         with self._connection(self._patience_for_work if at_length else self._patience) as connection:
-            yield _Marked(connection)
+            yield Marked(connection.cursor)
 
     glance = read
 
@@ -99,7 +101,7 @@ class PostgreSQLDatabase:
     def statement(self) -> Iterator[Connection]:
         """A connection for one statement that is a transaction of its own. Raises ``RowsClash``."""
         with self._connection(self._patience) as connection:
-            yield _Marked(connection)
+            yield Marked(connection.cursor)
         self.rang()
 
     @contextlib.contextmanager
@@ -111,7 +113,7 @@ class PostgreSQLDatabase:
                 f"SET LOCAL lock_timeout = '{round(self._patience_for_work)}s'"
             )
             try:
-                yield _Marked(connection)
+                yield Marked(connection.cursor)
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     connection.execute("ROLLBACK")
@@ -119,11 +121,6 @@ class PostgreSQLDatabase:
             if connection.execute("COMMIT").statusmessage != "COMMIT":
                 raise StoreUnavailable("the transaction was undone, because a statement in it had failed")
         self.rang()
-
-    def copy_in(self, connection: Connection, query: str, text: bytes) -> None:
-        """Run a COPY that takes in *text*, in the transaction of *connection*."""
-        assert isinstance(connection, _Marked)  # noqa: S101 - a block of ours gave it
-        connection.copy_in(query, text)
 
     def now(self, connection: Connection) -> datetime:
         """The time of the server."""
@@ -166,9 +163,7 @@ class PostgreSQLDatabase:
             connection.execute(f"SET lock_timeout = {round(self._patience * 1000)}")
         except psycopg.Error as error:
             raise StoreUnavailable(str(error)) from error
-        connection.adapters.register_loader("timestamptz", _AsText)
-        connection.adapters.register_loader("json", _AsText)
-        return connection
+        return with_texts(connection)
 
     @contextlib.contextmanager
     def _connection(self, patience: float) -> Iterator[_Impatient]:
@@ -272,26 +267,40 @@ class _Impatient(psycopg.Connection[Any]):  # Any: rows of whatever was asked fo
         return super().wait(gen, interval, left if timeout is None else timeout)
 
 
-class _Marked:
+class Marked:
     """A connection to which ``?`` stands for a value."""
 
-    def __init__(self, connection: _Impatient) -> None:
-        self._connection = connection
+    def __init__(self, cursor: Callable[[], psycopg.Cursor[Any]]) -> None:  # Any: rows of whatever was asked for
+        """*cursor* gives a new one for each statement."""
+        self._cursor = cursor
 
     def execute(self, query: str, parameters: Sequence[Any] = (), /) -> Rows:  # Any: what a column can hold
-        return self._connection.execute(_percent(query), parameters) if parameters else self._plain(query)
+        if parameters:
+            return self._cursor().execute(_percent(query), parameters)
+        return self._cursor().execute(cast(Query, query))  # no parameters: nothing in it has to be marked
 
     def executemany(self, query: str, parameters: Sequence[Sequence[Any]], /) -> object:  # as above
         if parameters:
-            self._connection.cursor().executemany(_percent(query), parameters)
+            self._cursor().executemany(_percent(query), parameters)
         return None
 
     def copy_in(self, query: str, text: bytes) -> None:
-        with self._connection.cursor().copy(cast(Query, query)) as copy:
+        """Run a COPY that takes in *text*."""
+        with self._cursor().copy(cast(Query, query)) as copy:
             copy.write(text)
 
-    def _plain(self, query: str) -> Rows:
-        return self._connection.execute(cast(Query, query))  # no parameters: nothing in it has to be marked
+
+def copy_in(connection: Connection, query: str, text: bytes) -> None:
+    """Run a COPY that takes in *text*, in the transaction of *connection*, which a block of ours gave."""
+    assert isinstance(connection, Marked)  # noqa: S101 - it is
+    connection.copy_in(query, text)
+
+
+def with_texts(context: C) -> C:
+    """*context*, a connection or a cursor, which is given times and JSON as the server writes them."""
+    context.adapters.register_loader("timestamptz", _AsText)
+    context.adapters.register_loader("json", _AsText)
+    return context
 
 
 class _AsText(Loader):

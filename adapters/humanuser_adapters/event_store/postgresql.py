@@ -24,7 +24,7 @@ from humanuser_adapters.database import Connection, RowsClash, text_of_time
 from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import Envelope, recorder_options
 from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
-from humanuser_adapters.postgresql import PostgreSQLDatabase
+from humanuser_adapters.postgresql import PostgreSQLDatabase, copy_in
 
 SCHEMA = (
     (
@@ -134,35 +134,55 @@ _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 _ESCAPES = {ord("\\"): r"\\", ord("\t"): r"\t", ord("\n"): r"\n", ord("\r"): r"\r"}
 
 
-class PostgreSQLEventRecorder(SqlEventRecorder):
-    """Records events in a PostgreSQL database, each command with one statement.
+class PostgreSQLTransactionRecorder(SqlEventRecorder):
+    """Records events in transactions of a PostgreSQL database.
 
     A reader never misses a position, and writers do not wait for each other: every append holds a lock of its own,
     named after the last position before it. A position behind the oldest of these locks is not given to readers yet.
     """
 
     SCHEMA = SCHEMA
+
+    def _insert(
+        self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, tracking: Tracking | None
+    ) -> Sequence[int]:
+        with self._database.write() as connection:
+            if tracking is not None:
+                track(connection, tracking)
+            return _append(connection, stored_events, envelope, after) if stored_events else []
+
+    def _horizon(self, connection: Connection) -> int:
+        horizon: int = connection.execute("SELECT humanuser_horizon()").fetchone()[0]
+        return horizon  # what is read after this sees all that was stored up to it
+
+    def _state(self, payload: str | bytes | None) -> bytes:
+        if isinstance(payload, str) and payload.startswith(_BASE64):
+            return base64.b64decode(json.loads(payload))
+        return super()._state(payload)
+
+    def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
+        connection.execute(_LOCK_POSITIONS)
+        positions = connection.execute(_TAKE_POSITIONS, (len(rows),)).fetchall()
+        lines = (f"{position}\t{_copied(row)}\n" for (position,), row in zip(positions, rows, strict=True))
+        copy_in(connection, _COPY, "".join(lines).encode())
+
+
+class PostgreSQLEventRecorder(PostgreSQLTransactionRecorder):
+    """Records events in a PostgreSQL database, each command with one statement, which is its own transaction."""
+
     _database: PostgreSQLDatabase
 
     def _insert(
         self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, tracking: Tracking | None
     ) -> Sequence[int]:
         if tracking is not None:
-            with self._database.write() as connection:
-                track(connection, tracking)
-                return _append(connection, stored_events, envelope, after) if stored_events else []
+            return super()._insert(stored_events, envelope, after, tracking)
         envelope = replace(envelope, command_id=envelope.command_id or uuid.uuid4().hex)
         try:
             with self._database.statement() as connection:
                 return _append(connection, stored_events, envelope, after)
         except StoreUnavailable:
             return self._settle(stored_events, envelope, after)
-
-    def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
-        connection.execute(_LOCK_POSITIONS)
-        positions = connection.execute(_TAKE_POSITIONS, (len(rows),)).fetchall()
-        lines = (f"{position}\t{_copied(row)}\n" for (position,), row in zip(positions, rows, strict=True))
-        self._database.copy_in(connection, _COPY, "".join(lines).encode())
 
     def _settle(self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None) -> Sequence[int]:
         """Once more, for nobody knows whether it was stored: if it was, its command id tells."""
@@ -173,15 +193,6 @@ class PostgreSQLEventRecorder(SqlEventRecorder):
             if earlier := self.select_command(envelope.instance_id, str(envelope.command_id)):
                 return [row[0] for row in earlier]
             raise
-
-    def _horizon(self, connection: Connection) -> int:
-        horizon: int = connection.execute("SELECT humanuser_horizon()").fetchone()[0]
-        return horizon  # what is read after this sees all that was stored up to it
-
-    def _state(self, payload: str | bytes | None) -> bytes:
-        if isinstance(payload, str) and payload.startswith(_BASE64):
-            return base64.b64decode(json.loads(payload))
-        return super()._state(payload)
 
 
 class PostgreSQLTrackingEventRecorder(PostgreSQLEventRecorder, SqlTrackingEventRecorder):
@@ -262,4 +273,9 @@ def _payload(state: bytes) -> str | None:
     return json.dumps(base64.b64encode(state).decode())
 
 
-__all__ = ["Factory", "PostgreSQLEventRecorder", "PostgreSQLTrackingEventRecorder"]
+__all__ = [
+    "Factory",
+    "PostgreSQLEventRecorder",
+    "PostgreSQLTrackingEventRecorder",
+    "PostgreSQLTransactionRecorder",
+]

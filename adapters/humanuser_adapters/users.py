@@ -1,0 +1,34 @@
+"""The users of one instance: what can be done about them, and what can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from humanuser import Commands, Recorded
+from humanuser_adapters.event_store import UserEventStore
+from humanuser_adapters.read_models import User, UserReadModels
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Commands, and reads that see all that these stored."""
+
+    commands: Commands
+    store: UserEventStore
+    read_models: UserReadModels
+    instance_id: str
+
+    def find_user(self, user_id: str) -> User | None:
+        """The user's details and phone, as of every event that was stored before this call; None: there is none.
+
+        Raises ``UnreadableEvent``, ``StoreUnavailable``.
+        """
+        found = self.read_models.find(self.instance_id, user_id)
+        for recorded in self.store.load_behind(found.sequence, self.instance_id, user_id):
+            found = found.then(recorded)
+        return found.user
+
+    def history(self, user_id: str) -> Sequence[Recorded]:
+        """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""
+        return self.store.load(self.instance_id, user_id)
