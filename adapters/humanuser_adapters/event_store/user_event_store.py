@@ -90,6 +90,13 @@ class UserEventStore:
         """What ``read_all`` gives, with an ``Unreadable`` for each event at which that would stop."""
         return [_entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit)]
 
+    def user_ids(self, instance_id: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """The ids of the next *limit* users with a history behind the id *after*, in the order of ids.
+
+        Raises ``StoreUnavailable``.
+        """
+        return self._recorder.select_ids(instance_id, AGGREGATE_TYPE, after=after, limit=limit)
+
     def head(self) -> int:
         return self._recorder.head()
 
