@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from humanuser import Event, GeneratorInfo, PhoneNumber, Recorded, SealedCode, UnknownEvent
+from humanuser_adapters.cli.progress import progress_shown
 from humanuser_adapters.cli.session import (
     DatabaseOption,
     Exit,
     JsonOption,
     UserArgument,
-    err,
     fail,
     opened,
     out,
@@ -93,17 +92,9 @@ def _shown(name: str, value: Any, *, reveal: bool) -> Any:
 
 def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Make the read models anew from all events. Nothing is sent, and no event is added."""
-    with opened(read_settings(database=database)) as application:
-        columns = (
-            TextColumn("rebuilding"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("events"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-            task = progress.add_task("rebuild", total=application.head())
-            count = application.rebuild(lambda more: progress.advance(task, more))
+    settings = read_settings(database=database)
+    with opened(settings) as application, progress_shown("rebuilding", application.head()) as advance:
+        count = application.rebuild(advance)
     show({"events": count}, as_json=as_json)
 
 
