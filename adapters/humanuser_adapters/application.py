@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -19,6 +19,9 @@ from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
 from humanuser_projections import PhoneNotifier, record_sent
+
+PAGE = 500
+"""How many ids of users are read at once."""
 
 
 def utc_now() -> datetime:
@@ -106,6 +109,13 @@ class Application:
     def history(self, user_id: str) -> Sequence[Recorded]:
         """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""
         return self._store.load(self.instance_id, user_id)
+
+    def user_ids(self) -> Iterator[str]:
+        """The ids of all users with a history, in order, read page by page. Raises ``StoreUnavailable``."""
+        after = ""
+        while page := self._store.user_ids(self.instance_id, after=after, limit=PAGE):
+            yield from page
+            after = page[-1]
 
     def rebuild(self, progress: Progress = lambda _: None) -> int:
         """Make the read models anew from the first event; how many events that took."""
