@@ -29,7 +29,7 @@ COMMANDS = commands(typer.main.get_command(app))
 
 def test_there_are_these_commands() -> None:
     assert sorted(" ".join(path) for path in COMMANDS) == sorted(
-        ["serve", "demo", "history", "rebuild", "status", "user add", "token add"]
+        ["serve", "demo", "history", "rebuild", "status", "what-if", "user add", "token add"]
         + [f"outbox {verb}" for verb in ("list", "retry", "drop")]
         + [f"parked {verb}" for verb in ("list", "retry", "skip")]
         + [f"phone {verb}" for verb in ("set", "show", "verify", "resend", "remove")]
@@ -524,6 +524,7 @@ def test_a_database_that_is_not_there_exits_3_and_is_not_made(cli: Cli, command:
         ("phone", "set"): ("ada", NUMBER),
         ("phone", "verify"): ("ada", "123456"),
         ("parked", "skip"): ("users", "1"),
+        ("what-if",): ("--policy", "zitadel"),
         **dict.fromkeys([("rebuild",), ("status",), ("outbox", "list"), ("parked", "list")], ()),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from humanuser_adapters.cli import demo, operations, outbox, parked, phone, serve, token, user
+from humanuser_adapters.cli import demo, operations, outbox, parked, phone, serve, token, user, what_if
 
 app = typer.Typer(
     name="humanuser",
@@ -23,5 +23,8 @@ app.add_typer(token.app, name="token")
 app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
 app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(operations.rebuild)
 app.command("status", epilog="Example: humanuser status --json")(operations.status)
+app.command("what-if", epilog="Example: humanuser what-if --policy strict.json --picture refused.svg")(
+    what_if.try_policy
+)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(parked.app, name="parked")
