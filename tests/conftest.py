@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +19,9 @@ from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
 from servers import postgresql_server, postgresql_url
+
+if TYPE_CHECKING:
+    from command_line import Cli
 
 __all__ = ["postgresql_server", "postgresql_url"]  # fixtures
 
@@ -83,6 +86,18 @@ def clock() -> FakeClock:
 @pytest.fixture
 def vault() -> AesGcmVault:
     return AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)}))
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """``humanuser`` in a folder with nothing in it, and without settings."""
+    from command_line import Cli  # noqa: PLC0415 - most tests do without the parts it is slow to import
+
+    for name in [name for name in os.environ if name.upper().startswith("HUMANUSER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return Cli(tmp_path)
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from humanuser_projections import PhoneNotifier, record_sent
 
 Within = Callable[[object], tuple[Database, SqlEventRecorder]]
 """From a host's connection to the database inside of its transaction, and a recorder on that."""
+PAGE = 500
+"""How many ids of users are read at once."""
 
 
 def utc_now() -> datetime:
@@ -131,6 +133,13 @@ class Application:
     def history(self, user_id: str) -> Sequence[Recorded]:
         """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""
         return self._users.history(user_id)
+
+    def user_ids(self) -> Iterator[str]:
+        """The ids of all users with a history, in order, read page by page. Raises ``StoreUnavailable``."""
+        after = ""
+        while page := self._store.user_ids(self.instance_id, after=after, limit=PAGE):
+            yield from page
+            after = page[-1]
 
     def rebuild(self, progress: Progress = lambda _: None) -> int:
         """Make the read models anew from the first event; how many events that took."""

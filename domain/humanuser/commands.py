@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from humanuser.caller import EVERY_ORGANIZATION
 from humanuser.clean_text import LONGEST_TEXT, is_clean_text
@@ -77,7 +77,6 @@ class Commands:
         self._generate_code = generate_code
         self._policy = policy or Policy.recommended()
         self._instance_id = instance_id
-        self._code_expiry = self._policy.code_lifetime // timedelta(microseconds=1) * 1000
         if not is_clean_text(instance_id):
             raise ValueError("the instance id is empty, too long, or has control characters")
 
@@ -299,7 +298,7 @@ class Commands:
         code = self._generate_code(self._policy.code)
         return PhoneVerificationCodeAdded(
             code=self._vault.seal(code, CodeOwner(self._instance_id, user_id)),
-            expiry=self._code_expiry,
+            expiry=self._policy.code_expiry_nanoseconds,
             code_returned=returned,
         )
 

@@ -86,6 +86,11 @@ class Policy(_Value):
         CodeLimit(count=20, within=timedelta(days=1)),
     )
 
+    @cached_property
+    def code_expiry_nanoseconds(self) -> int:
+        """The lifetime of a code as its event holds it."""
+        return self.code_lifetime // timedelta(microseconds=1) * 1000
+
     @classmethod
     def recommended(cls) -> Self:
         """The default."""

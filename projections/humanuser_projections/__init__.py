@@ -1,23 +1,34 @@
 """What follows from the events of human users: read models and reactions."""
 
 from humanuser_projections.message_texts import MessageTexts, preferred_language
+from humanuser_projections.past_commands import CommandKind, PastCommand, past_commands
 from humanuser_projections.phone_notifications import (
     PhoneNotification,
     PhoneNotifier,
     phone_notification,
     record_sent,
 )
+from humanuser_projections.refusal_timeline import RefusalTimeline
 from humanuser_projections.user_details import user_details
 from humanuser_projections.user_phone import UserPhone, user_phone
+from humanuser_projections.what_if import JudgedCommand, what_if
+from humanuser_projections.what_if_tally import WhatIfTally
 
 __all__ = [
+    "CommandKind",
+    "JudgedCommand",
     "MessageTexts",
+    "PastCommand",
     "PhoneNotification",
     "PhoneNotifier",
+    "RefusalTimeline",
     "UserPhone",
+    "WhatIfTally",
+    "past_commands",
     "phone_notification",
     "preferred_language",
     "record_sent",
     "user_details",
     "user_phone",
+    "what_if",
 ]

@@ -10,18 +10,12 @@ from uuid import UUID
 import pytest
 import typer
 
-from cli_runner import Cli, cli
+from command_line import Cli, words
 from humanuser_adapters.auth import TokenFile
 from humanuser_adapters.cli.app import app
 
-__all__ = ["cli"]  # a fixture
-
 NUMBER, MASKED = "+41791234567", "67"
 OTHER = "+41791234589"
-
-
-def words(text: str) -> str:
-    return " ".join(text.split())
 
 
 def commands(group: Any, *path: str) -> list[tuple[str, ...]]:  # click's own type is Typer's secret
@@ -45,6 +39,7 @@ def test_there_are_these_commands() -> None:
             "verify",
             "rebuild",
             "status",
+            "what-if",
             "user add",
             "token add",
         ]
@@ -547,6 +542,7 @@ def test_a_database_that_is_not_there_exits_3_and_is_not_made(cli: Cli, command:
         ("phone", "verify"): ("ada", "123456"),
         ("parked", "skip"): ("users", "1"),
         ("export",): ("-",),
+        ("what-if",): ("--policy", "zitadel"),
         **dict.fromkeys([("rebuild",), ("verify",), ("status",), ("outbox", "list"), ("parked", "list")], ()),
     }
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from cli_runner import Cli, cli
+from command_line import Cli
 from humanuser_adapters.cli import progress
 from humanuser_adapters.event_files import FileFormat, json_line, new_file, write_events
 from humanuser_adapters.event_row import EventRow
 from zitadel_database import ZitadelDatabase, zitadel
 from zitadel_export import zitadel_events
 
-__all__ = ["cli", "zitadel"]  # fixtures
+__all__ = ["zitadel"]  # a fixture
 
 ROWS = tuple(zitadel_events(300, 20))
 TEXT = "".join(f"{json_line(row)}\n" for row in ROWS)

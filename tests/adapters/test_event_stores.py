@@ -45,12 +45,61 @@ from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
 
 
-class TestMemory(EventStoreContract):
+class _StoreOfOurs(EventStoreContract):
+    """What our stores can do beyond the port."""
+
+    def test_users_are_listed_in_the_order_of_their_ids_page_by_page(self) -> None:
+        store = self.create_store()
+        for user_id in ("user3", "user1", "user2", "user5", "user4"):
+            add(store, user_id)
+
+        pages = [store.user_ids("default", limit=2)]
+        while pages[-1]:
+            pages.append(store.user_ids("default", after=pages[-1][-1], limit=2))
+
+        assert pages == [["user1", "user2"], ["user3", "user4"], ["user5"], []]
+
+    def test_a_user_with_many_events_is_listed_once(self) -> None:
+        store = self.create_store()
+        add(store, "user1", ADDED, CHANGED, CODE)
+
+        assert store.user_ids("default", limit=10) == ["user1"]
+
+    def test_users_of_another_instance_are_not_listed(self) -> None:
+        store = self.create_store()
+        add(store, "user1", instance_id="other")
+        add(store, "user2")
+
+        assert store.user_ids("default", limit=10) == ["user2"]
+
+    def test_ids_in_any_script_are_each_listed_once(self) -> None:
+        store = self.create_store()
+        ids = ["ada", "Ada", "ADA", "ädä", "a-d-a", "42", "5", "Ада", "아다", "💡"]
+        for user_id in ids:
+            add(store, user_id)
+
+        listed: list[str] = []
+        while page := store.user_ids("default", after=listed[-1] if listed else "", limit=1):
+            listed += page
+
+        assert sorted(listed) == sorted(ids)
+
+    def create_store(self) -> UserEventStore:
+        raise NotImplementedError
+
+
+def add(store: UserEventStore, user_id: str, *events: Event, instance_id: str = "default") -> None:
+    store.append(
+        instance_id, user_id, events or [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1"
+    )
+
+
+class TestMemory(_StoreOfOurs):
     def create_store(self) -> UserEventStore:
         return UserEventStore(MemoryEventRecorder())
 
 
-class TestSQLite(EventStoreContract):
+class TestSQLite(_StoreOfOurs):
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path) -> None:
         self.folder = tmp_path
@@ -59,7 +108,7 @@ class TestSQLite(EventStoreContract):
         return UserEventStore(SQLiteEventRecorder(SQLiteDatabase(self.folder / "test.sqlite")))
 
 
-class TestPostgreSQL(EventStoreContract):
+class TestPostgreSQL(_StoreOfOurs):
     @pytest.fixture(autouse=True)
     def _database(self, postgresql: PostgreSQLDatabase) -> None:
         self.database = postgresql
@@ -168,6 +217,7 @@ def test_an_application_of_the_library_keeps_its_aggregates_beside_our_users(tmp
     assert read_back.text == "hallo"
     assert [topic.rpartition(":")[2] for topic in followed] == ["Greeting.Greeted", "Greeting.TextChanged"]
     assert [recorded.event for recorded in store.read_all(after=0, limit=10)] == [ADDED]
+    assert store.user_ids("default", limit=10) == ["user1"]
     assert store.head() == 3
 
 

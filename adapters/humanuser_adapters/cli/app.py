@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from humanuser_adapters.cli import demo, events, operations, outbox, parked, phone, serve, token, user
+from humanuser_adapters.cli import demo, events, operations, outbox, parked, phone, serve, token, user, what_if
 
 app = typer.Typer(
     name="humanuser",
@@ -29,5 +29,8 @@ app.command("export", epilog="Example: humanuser export events.jsonl.zst")(event
 app.command("verify", epilog="Example: humanuser verify --json")(events.verify)
 app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(events.rebuild)
 app.command("status", epilog="Example: humanuser status --json")(operations.status)
+app.command("what-if", epilog="Example: humanuser what-if --policy strict.json --picture refused.svg")(
+    what_if.try_policy
+)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(parked.app, name="parked")

@@ -103,6 +103,11 @@ class MemoryEventRecorder(EventRecorder):
         with self._lock:
             return list(self._commands.get((instance_id, command_id), ()))
 
+    def select_ids(self, instance_id: str, aggregate_type: str, *, after: str = "", limit: int) -> Sequence[str]:
+        with self._lock:
+            ids = [stream[2] for stream in self._streams if stream[:2] == (instance_id, aggregate_type)]
+        return sorted(one for one in ids if one > after)[:limit]
+
     def head(self) -> int:
         with self._lock:
             return len(self._log)

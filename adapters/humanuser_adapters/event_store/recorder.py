@@ -90,6 +90,10 @@ class EventRecorder(ApplicationRecorder):
         """What one command stored, in order."""
 
     @abstractmethod
+    def select_ids(self, instance_id: str, aggregate_type: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """The ids of the next aggregates of a type behind the id *after*, in the order of ids."""
+
+    @abstractmethod
     def head(self) -> int:
         """The position of the last event of all instances and types; 0 if there is none."""
 

@@ -41,6 +41,10 @@ _HISTORIES = f"""
     AND position <= ? ORDER BY instance_id, aggregate_type, aggregate_id, sequence LIMIT ?
 """
 _COMMAND = f"{_ROW} WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order"
+_IDS = """
+    SELECT DISTINCT aggregate_id FROM humanuser_events
+    WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id > ? ORDER BY aggregate_id LIMIT ?
+"""
 _HEAD = "SELECT coalesce(max(position), 0) FROM humanuser_events WHERE position <= ?"
 _HEAD_OF_SCOPE = """
     SELECT position FROM humanuser_events WHERE position <= ? AND instance_id = ? AND aggregate_type = ?
@@ -105,6 +109,11 @@ class SqlEventRecorder(EventRecorder):
     def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
         with self._database.glance() as connection:
             return self._rows(connection, _COMMAND, (instance_id, command_id))
+
+    def select_ids(self, instance_id: str, aggregate_type: str, *, after: str = "", limit: int) -> Sequence[str]:
+        with self._database.read() as connection:
+            rows = connection.execute(_IDS, (instance_id, aggregate_type, after, limit)).fetchall()
+        return [aggregate_id for (aggregate_id,) in rows]
 
     def head(self) -> int:
         with self._database.read() as connection:

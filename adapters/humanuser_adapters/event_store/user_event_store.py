@@ -95,6 +95,13 @@ class UserEventStore:
         rows = self._recorder.select_histories(AGGREGATE_TYPE, after=after, until=until, limit=limit)
         return [(row[1:4], _entry(row)) for row in rows]
 
+    def user_ids(self, instance_id: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """The ids of the next *limit* users with a history behind the id *after*, in the order of ids.
+
+        Raises ``StoreUnavailable``.
+        """
+        return self._recorder.select_ids(instance_id, AGGREGATE_TYPE, after=after, limit=limit)
+
     def head(self) -> int:
         return self._recorder.head()
 

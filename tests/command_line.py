@@ -1,14 +1,12 @@
-"""Runs the command line in a folder of its own."""
+"""The command line, run in a folder of its own."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from typer.testing import CliRunner
 
 from humanuser import CodeOwner, PhoneVerificationCodeAdded
@@ -61,10 +59,5 @@ class Cli:
         return [vault.open(one, CodeOwner("default", user_id)).characters for one in sealed]
 
 
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    for name in [name for name in os.environ if name.upper().startswith("HUMANUSER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    return Cli(tmp_path)
+def words(text: str) -> str:
+    return " ".join(text.split())
