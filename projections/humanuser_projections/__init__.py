@@ -7,6 +7,7 @@ from humanuser_projections.phone_notifications import (
     phone_notification,
     record_sent,
 )
+from humanuser_projections.user_as_of import UserAsOf, history_until, user_as_of
 from humanuser_projections.user_details import user_details
 from humanuser_projections.user_phone import UserPhone, user_phone
 
@@ -14,10 +15,13 @@ __all__ = [
     "MessageTexts",
     "PhoneNotification",
     "PhoneNotifier",
+    "UserAsOf",
     "UserPhone",
+    "history_until",
     "phone_notification",
     "preferred_language",
     "record_sent",
+    "user_as_of",
     "user_details",
     "user_phone",
 ]
