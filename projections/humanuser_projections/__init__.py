@@ -1,5 +1,6 @@
 """What follows from the events of human users: read models and reactions."""
 
+from humanuser_projections.explanation import Explanation, Step, explain
 from humanuser_projections.message_texts import MessageTexts, preferred_language
 from humanuser_projections.phone_notifications import (
     PhoneNotification,
@@ -12,11 +13,14 @@ from humanuser_projections.user_details import user_details
 from humanuser_projections.user_phone import UserPhone, user_phone
 
 __all__ = [
+    "Explanation",
     "MessageTexts",
     "PhoneNotification",
     "PhoneNotifier",
+    "Step",
     "UserAsOf",
     "UserPhone",
+    "explain",
     "history_until",
     "phone_notification",
     "preferred_language",
