@@ -2,84 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
-from humanuser import CodeOwner, PhoneVerificationCodeAdded
-from humanuser_adapters.application import Application
+from command_line import Cli, cli_in, words
 from humanuser_adapters.auth import TokenFile
 from humanuser_adapters.cli.app import app
-from humanuser_adapters.vault import AesGcmVault, Keys
 
 NUMBER, MASKED = "+41791234567", "67"
 OTHER = "+41791234589"
 
 
-@dataclass
-class Answer:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:  # whatever was answered
-        assert self.stdout.count("\n") == 1, "JSON for programs is one line"
-        return json.loads(self.stdout)
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """What was answered for people, as names and values."""
-        return {name: value.strip() for name, _, value in (line.partition(" ") for line in self.stdout.splitlines())}
-
-
-class Cli:
-    """Runs ``humanuser`` in a folder of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.database = home / "humanuser.sqlite"
-        self.shown = ""
-
-    def __call__(self, *arguments: str) -> Answer:
-        result = CliRunner().invoke(app, arguments)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        self.shown += result.output
-        return Answer(result.exit_code, result.stdout, result.stderr)
-
-    def add(self, *more: str, user_id: str = "ada") -> Answer:
-        return self("user", "add", "ada", "--first-name", "Ada", "--last-name", "Lovelace", "--id", user_id, *more)
-
-    def codes(self, user_id: str = "ada") -> list[str]:
-        """The codes of the user, opened with the key beside the database."""
-        vault = AesGcmVault(Keys.of_file(self.home / "humanuser.sqlite.keys"))
-        with Application(self.database, vault) as application:
-            events = [recorded.event for recorded in application.history(user_id)]
-        sealed = [event.code for event in events if isinstance(event, PhoneVerificationCodeAdded) and event.code]
-        return [vault.open(one, CodeOwner("default", user_id)).characters for one in sealed]
-
-
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    for name in [name for name in os.environ if name.upper().startswith("HUMANUSER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    return Cli(tmp_path)
-
-
-def words(text: str) -> str:
-    return " ".join(text.split())
+    return cli_in(tmp_path, monkeypatch)
 
 
 def commands(group: Any, *path: str) -> list[tuple[str, ...]]:  # click's own type is Typer's secret
@@ -93,7 +35,7 @@ COMMANDS = commands(typer.main.get_command(app))
 
 def test_there_are_these_commands() -> None:
     assert sorted(" ".join(path) for path in COMMANDS) == sorted(
-        ["serve", "demo", "history", "rebuild", "status", "user add", "token add"]
+        ["serve", "demo", "history", "show", "explain", "rebuild", "status", "user add", "token add"]
         + [f"outbox {verb}" for verb in ("list", "retry", "drop")]
         + [f"parked {verb}" for verb in ("list", "retry", "skip")]
         + [f"phone {verb}" for verb in ("set", "show", "verify", "resend", "remove")]
@@ -230,7 +172,7 @@ def test_numbers_are_masked_unless_they_are_to_be_revealed(cli: Cli, form: tuple
     cli.add("--phone", OTHER, "--verified")
     cli("phone", "set", "ada", NUMBER)
 
-    for command in ("history",), ("phone", "show"):
+    for command in ("history",), ("phone", "show"), ("show",), ("explain",):
         masked = cli(*command, "ada", *form).stdout
         whole = cli(*command, "ada", "--reveal", *form).stdout
 
@@ -273,6 +215,9 @@ def test_codes_show_up_nowhere(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
         ("outbox", "list"),
         ("outbox", "list", "--json"),
         ("phone", "show", "ada", "--reveal"),
+        ("show", "ada", "--reveal"),
+        ("explain", "ada", "--reveal"),
+        ("explain", "ada", "--reveal", "--json"),
         ("rebuild", "--json"),
         ("phone", "verify", "ada", first),
         ("phone", "verify", "ada", second),
@@ -464,6 +409,8 @@ def test_a_token_that_cannot_be_made_is_an_error_of_usage(cli: Cli, arguments: t
     [
         (("history", "nobody"), "User could not be found"),
         (("phone", "show", "nobody"), "User could not be found"),
+        (("show", "nobody"), "User could not be found"),
+        (("explain", "nobody"), "User could not be found"),
         (("phone", "set", "nobody", NUMBER), "User could not be found"),
         (("phone", "set", "ada", "0791234567"), "Phone is invalid: it must start with + and the country code"),
         (("phone", "set", "ada", "+4912"), "Phone is invalid: no number of its country has this length"),
@@ -507,6 +454,8 @@ def test_ids_and_names_that_hide_something_are_refused_and_not_echoed(cli: Cli, 
         cli("phone", "remove", bad),
         cli("phone", "show", bad),
         cli("history", bad),
+        cli("show", bad),
+        cli("explain", bad),
     ]
 
     assert [answer.code for answer in answers] == [1] * len(answers)

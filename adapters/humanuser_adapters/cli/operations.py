@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +15,7 @@ from humanuser_adapters.cli.session import (
     DatabaseOption,
     Exit,
     JsonOption,
+    RevealOption,
     UserArgument,
     err,
     fail,
@@ -24,10 +24,10 @@ from humanuser_adapters.cli.session import (
     read_settings,
     show,
     show_json,
+    shown_number,
+    shown_time,
 )
 from humanuser_adapters.subscription import Subscription
-
-RevealOption = Annotated[bool, typer.Option("--reveal", help="Show whole numbers. Codes stay hidden: they are sealed.")]
 
 
 def history(
@@ -53,8 +53,8 @@ def history_table(recorded: Sequence[Recorded], *, reveal: bool = False) -> Tabl
         table.add_column(heading, overflow="fold")
     for one in recorded:
         saying = ", ".join(f"{name} {value}" for name, value in _payload(one.event, reveal=reveal).items())
-        when = one.created_at.strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(str(one.sequence), when, *map(Text, (one.event.type, one.creator, saying)))
+        texts = map(Text, (one.event.type, one.creator, saying))
+        table.add_row(str(one.sequence), shown_time(one.created_at), *texts)
     return table
 
 
@@ -83,7 +83,7 @@ _SAYS_NOTHING = (None, "", 0, "und", GeneratorInfo())
 
 def _shown(name: str, value: Any, *, reveal: bool) -> Any:
     if isinstance(value, PhoneNumber):
-        return value.e164 if reveal else value.masked
+        return shown_number(value, reveal=reveal)
     if isinstance(value, SealedCode):
         return f"sealed with key {value.key_id}"
     if name == "expiry":
