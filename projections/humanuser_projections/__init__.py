@@ -1,5 +1,6 @@
 """What follows from the events of human users: read models and reactions."""
 
+from humanuser_projections.explanation import Explanation, Step, explain
 from humanuser_projections.message_texts import MessageTexts, preferred_language
 from humanuser_projections.past_commands import CommandKind, PastCommand, past_commands
 from humanuser_projections.phone_notifications import (
@@ -9,6 +10,7 @@ from humanuser_projections.phone_notifications import (
     record_sent,
 )
 from humanuser_projections.refusal_timeline import RefusalTimeline
+from humanuser_projections.user_as_of import UserAsOf, history_until, user_as_of
 from humanuser_projections.user_details import user_details
 from humanuser_projections.user_phone import UserPhone, user_phone
 from humanuser_projections.what_if import JudgedCommand, what_if
@@ -16,18 +18,24 @@ from humanuser_projections.what_if_tally import WhatIfTally
 
 __all__ = [
     "CommandKind",
+    "Explanation",
     "JudgedCommand",
     "MessageTexts",
     "PastCommand",
     "PhoneNotification",
     "PhoneNotifier",
     "RefusalTimeline",
+    "Step",
+    "UserAsOf",
     "UserPhone",
     "WhatIfTally",
+    "explain",
+    "history_until",
     "past_commands",
     "phone_notification",
     "preferred_language",
     "record_sent",
+    "user_as_of",
     "user_details",
     "user_phone",
     "what_if",

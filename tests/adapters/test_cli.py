@@ -33,6 +33,8 @@ def test_there_are_these_commands() -> None:
             "serve",
             "demo",
             "history",
+            "show",
+            "explain",
             "import",
             "replay",
             "export",
@@ -179,7 +181,7 @@ def test_numbers_are_masked_unless_they_are_to_be_revealed(cli: Cli, form: tuple
     cli.add("--phone", OTHER, "--verified")
     cli("phone", "set", "ada", NUMBER)
 
-    for command in ("history",), ("phone", "show"):
+    for command in ("history",), ("phone", "show"), ("show",), ("explain",):
         masked = cli(*command, "ada", *form).stdout
         whole = cli(*command, "ada", "--reveal", *form).stdout
 
@@ -223,6 +225,9 @@ def test_codes_show_up_nowhere(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
         ("outbox", "list"),
         ("outbox", "list", "--json"),
         ("phone", "show", "ada", "--reveal"),
+        ("show", "ada", "--reveal"),
+        ("explain", "ada", "--reveal"),
+        ("explain", "ada", "--reveal", "--json"),
         ("rebuild", "--json"),
         ("phone", "verify", "ada", first),
         ("phone", "verify", "ada", second),
@@ -414,6 +419,8 @@ def test_a_token_that_cannot_be_made_is_an_error_of_usage(cli: Cli, arguments: t
     [
         (("history", "nobody"), "User could not be found"),
         (("phone", "show", "nobody"), "User could not be found"),
+        (("show", "nobody"), "User could not be found"),
+        (("explain", "nobody"), "User could not be found"),
         (("phone", "set", "nobody", NUMBER), "User could not be found"),
         (("phone", "set", "ada", "0791234567"), "Phone is invalid: it must start with + and the country code"),
         (("phone", "set", "ada", "+4912"), "Phone is invalid: no number of its country has this length"),
@@ -457,6 +464,8 @@ def test_ids_and_names_that_hide_something_are_refused_and_not_echoed(cli: Cli, 
         cli("phone", "remove", bad),
         cli("phone", "show", bad),
         cli("history", bad),
+        cli("show", bad),
+        cli("explain", bad),
     ]
 
     assert [answer.code for answer in answers] == [1] * len(answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from humanuser_adapters.cli import demo, events, operations, outbox, parked, phone, serve, token, user, what_if
+from humanuser_adapters.cli import demo, events, operations, outbox, parked, past, phone, serve, token, user, what_if
 
 app = typer.Typer(
     name="humanuser",
@@ -21,6 +21,8 @@ app.add_typer(user.app, name="user")
 app.add_typer(phone.app, name="phone")
 app.add_typer(token.app, name="token")
 app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
+app.command("show", epilog="Example: humanuser show 264170294872178691 --at 2026-05-10")(past.show_user)
+app.command("explain", epilog="Example: humanuser explain 264170294872178691 --at 2026-05-10T12:00Z")(past.explain_user)
 app.command("import", epilog="Example: humanuser import zitadel-events.csv.gz --skip-bad bad.jsonl")(events.import_)
 app.command("replay", epilog="Example: humanuser replay --from postgresql://zitadel.example.com/zitadel --follow")(
     events.replay

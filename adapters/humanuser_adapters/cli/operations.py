@@ -21,6 +21,8 @@ from humanuser_adapters.cli.session import (
     out,
     read_settings,
     show_json,
+    shown_number,
+    shown_time,
 )
 from humanuser_adapters.subscription import Subscription
 
@@ -48,8 +50,8 @@ def history_table(recorded: Sequence[Recorded], *, reveal: bool = False) -> Tabl
         table.add_column(heading, overflow="fold")
     for one in recorded:
         saying = ", ".join(f"{name} {value}" for name, value in _payload(one.event, reveal=reveal).items())
-        when = one.created_at.strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(str(one.sequence), when, *map(Text, (one.event.type, one.creator, saying)))
+        texts = map(Text, (one.event.type, one.creator, saying))
+        table.add_row(str(one.sequence), shown_time(one.created_at), *texts)
     return table
 
 
@@ -78,7 +80,7 @@ _SAYS_NOTHING = (None, "", 0, "und", GeneratorInfo())
 
 def _shown(name: str, value: Any, *, reveal: bool) -> Any:
     if isinstance(value, PhoneNumber):
-        return value.e164 if reveal else value.masked
+        return shown_number(value, reveal=reveal)
     if isinstance(value, SealedCode):
         return f"sealed with key {value.key_id}"
     if name == "expiry":

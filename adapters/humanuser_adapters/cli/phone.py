@@ -11,12 +11,14 @@ from humanuser_adapters.cli.session import (
     DatabaseOption,
     Exit,
     JsonOption,
+    RevealOption,
     UserArgument,
     fail,
     opened,
     read_settings,
     show,
     show_details,
+    shown_number,
 )
 
 app = typer.Typer(help="Phones of users.", no_args_is_help=True)
@@ -39,7 +41,7 @@ def set_phone(
 @app.command("show", epilog="Example: humanuser phone show 264170294872178691 --reveal")
 def show_phone(
     user_id: UserArgument,
-    reveal: Annotated[bool, typer.Option("--reveal", help="Show whole numbers.")] = False,
+    reveal: RevealOption = False,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,11 +51,13 @@ def show_phone(
     if found is None:
         fail(Exit.REFUSED, "User could not be found")
     details, phone = found
-    numbers = {"phone": phone.phone, "lastVerifiedPhone": phone.last_verified_phone}
     shown = {
-        name: "" if number is None else number.e164 if reveal else number.masked for name, number in numbers.items()
+        "phone": shown_number(phone.phone, reveal=reveal),
+        "lastVerifiedPhone": shown_number(phone.last_verified_phone, reveal=reveal),
+        "isPhoneVerified": phone.verified,
+        "resourceOwner": details.resource_owner,
     }
-    show({**shown, "isPhoneVerified": phone.verified, "resourceOwner": details.resource_owner}, as_json=as_json)
+    show(shown, as_json=as_json)
 
 
 @app.command("verify", epilog="Example: humanuser phone verify 264170294872178691 123456")

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from humanuser import By, CodeUnreadable, CodeVault, Details, DomainError, StoreError
+from humanuser import By, CodeUnreadable, CodeVault, Details, DomainError, PhoneNumber, StoreError
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.senders import budget_of, sender_of
 from humanuser_adapters.settings import Settings
@@ -96,14 +96,29 @@ def errors_told() -> Iterator[None]:
 
 def show_details(details: Details, *, as_json: bool, **more: str) -> None:
     """What a command answered."""
-    answer = {
-        **more,
+    show({**more, **details_fields(details)}, as_json=as_json)
+
+
+def details_fields(details: Details) -> dict[str, Any]:
+    """The details as names and values."""
+    return {
         "sequence": details.sequence,
         "creationDate": details.creation_date.isoformat(),
         "changeDate": details.change_date.isoformat(),
         "resourceOwner": details.resource_owner,
     }
-    show(answer, as_json=as_json)
+
+
+def shown_number(number: PhoneNumber | None, *, reveal: bool) -> str:
+    """The number, masked unless *reveal*; empty: there is none."""
+    if number is None:
+        return ""
+    return number.e164 if reveal else number.masked
+
+
+def shown_time(moment: datetime) -> str:
+    """A time in a table, to the second."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def show(answer: dict[str, Any], *, as_json: bool) -> None:
