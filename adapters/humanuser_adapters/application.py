@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Self
 
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
+from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_store import EventRecorder, SQLiteEventRecorder, UserEventStore
+from humanuser_adapters.log_fields import about
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
 from humanuser_adapters.read_models import User, UserReadModels
 from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Progress, Subscription
+from humanuser_adapters.telemetry import MeasuredCommands, Telemetry, telemetry_installed
 from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
@@ -45,11 +48,13 @@ class Application:
         sms_workers: int = 2,
         sms_lease: timedelta = LEASE,
         sms_budget: SmsBudget | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
 
         Without a *sender* nothing is sent, and codes wait for a process that has one until they expire. Without a
-        *clock* commands follow the machine's, and leases the database's.
+        *clock* commands follow the machine's, and leases the database's. Without *telemetry* it is measured for
+        OpenTelemetry if that is installed.
         """
         self.instance_id = instance_id
         self._database, recorder = _opened(database)
@@ -60,7 +65,13 @@ class Application:
         self._clock = clock = clock or utc_now
         self._users = Subscription("users", self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
-        self.commands = Commands(self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id)
+        self._telemetry = telemetry = telemetry or telemetry_installed()
+        self.commands: Commands = MeasuredCommands(
+            telemetry, self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id
+        )
+        followed = [self._users] if sender is None else [self._users, self._notifications]
+        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock)
+        telemetry.watch(self._backlog.read)
         self._workers = [Worker(self._users.name, self._database, self._users.follow)]
         if sender is not None:
             if sms_budget is not None:
@@ -91,6 +102,7 @@ class Application:
     def close(self) -> None:
         """End the background work, and close the database."""
         self.stop()
+        self._telemetry.unwatch(self._backlog.read)
         self._database.close()
 
     def find_user(self, user_id: str) -> User | None:
@@ -136,9 +148,10 @@ class Application:
         notification = self._outbox.find(self.instance_id, message_id)
         if notification is None:
             return False
-        if isinstance(outcome, Accepted):
-            record_sent(self.commands, notification)
-        self._outbox.report(self.instance_id, message_id, outcome)
+        with about(user_id=notification.user_id, message_id=message_id):
+            if isinstance(outcome, Accepted):
+                record_sent(self.commands, notification)
+            self._outbox.report(self.instance_id, message_id, outcome)
         return True
 
     def subscriptions(self) -> Mapping[str, Subscription]:
