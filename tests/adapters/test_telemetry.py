@@ -15,6 +15,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from opentelemetry.metrics import Meter, get_meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -43,7 +44,7 @@ from humanuser import (
 from humanuser_adapters.application import Application
 from humanuser_adapters.outbox import State
 from humanuser_adapters.sms import Failover, Paused
-from humanuser_adapters.telemetry import MeasuredCommands, MeasuredSms, Telemetry
+from humanuser_adapters.telemetry import MeasuredCommands, MeasuredSms, Telemetry, exits_installed
 from humanuser_adapters.telemetry.measurements import BUCKETS, GAUGES, TIMED
 from humanuser_adapters.telemetry.opentelemetry import OpenTelemetry
 from humanuser_adapters.telemetry.prometheus import Prometheus
@@ -348,6 +349,16 @@ def test_seconds_are_sorted_into_buckets_of_seconds(application: Application, me
     (point,) = measured.points("humanuser.command.duration").values()
     assert point.explicit_bounds == BUCKETS
     assert 0 < point.sum < 10
+
+
+def test_an_api_that_is_too_old_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(exits_installed()) == 1
+
+    def create_histogram(_: Meter, name: str, unit: str = "", description: str = "") -> None: ...
+
+    monkeypatch.setattr(type(get_meter("humanuser")), "create_histogram", create_histogram)
+
+    assert exits_installed() == ()
 
 
 WITHOUT_PACKAGES = """

@@ -54,7 +54,8 @@ class Telemetry:
             raise
         finally:
             seconds = time.perf_counter() - begin
-            _log(timed, name, seconds, known)
+            if log.isEnabledFor(timed.level):
+                _log(timed, name, seconds, known)
             for end in reversed(ends):
                 end(seconds, known)
 
@@ -86,9 +87,10 @@ def exits_installed() -> Sequence[Exit]:
     """The exit to OpenTelemetry, where its API is installed."""
     try:
         from humanuser_adapters.telemetry.opentelemetry import OpenTelemetry  # noqa: PLC0415 - an extra
-    except ImportError:
+
+        return (OpenTelemetry(),)
+    except (ImportError, TypeError):  # the second one of an API that is older than the extra allows
         return ()
-    return (OpenTelemetry(),)
 
 
 @cache  # of instruments of one name OpenTelemetry heeds the first alone
