@@ -42,9 +42,6 @@ class Outcome:
 class Wire(Protocol):
     """A way to make calls."""
 
-    request_id: str | None
-    """What the last answer said of it."""
-
     def call(self, method: Method, request: Message, headers: Mapping[str, str]) -> Outcome:
         """Make one call."""
 
@@ -54,6 +51,7 @@ class Wire(Protocol):
 
 class _Http:
     request_id: str | None = None
+    """Of the last answer."""
 
     def __init__(self, address: str) -> None:
         no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it reads no certificates, which takes longer than many calls
@@ -168,6 +166,7 @@ class Grpc:
     """gRPC, by its own library."""
 
     request_id: str | None = None
+    """Of the last answer."""
 
     def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         if credentials is None:

@@ -36,15 +36,18 @@ from humanuser import (
     PhoneNotChanged,
     PhoneNumber,
     Retryable,
+    SequenceConflict,
     Sms,
     SmsOutcome,
     StoreUnavailable,
     Unknown,
 )
+from humanuser.testing import AT
 from humanuser_adapters.application import Application
+from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.outbox import State
 from humanuser_adapters.sms import Failover, Paused
-from humanuser_adapters.telemetry import MeasuredCommands, MeasuredSms, Telemetry, exits_installed
+from humanuser_adapters.telemetry import MeasuredCommands, MeasuredSms, MeasuredStore, Telemetry, exits_installed
 from humanuser_adapters.telemetry.measurements import BUCKETS, GAUGES, TIMED
 from humanuser_adapters.telemetry.opentelemetry import OpenTelemetry
 from humanuser_adapters.telemetry.prometheus import Prometheus
@@ -177,6 +180,15 @@ def test_a_refusal_is_no_error_of_a_span(application: Application, measured: Mea
     span = measured.spans()["humanuser.change_phone"]
     assert span.status.status_code is StatusCode.UNSET
     assert (span.attributes or {})["error.type"] == "PhoneNotPossible"
+
+
+def test_an_append_that_others_were_faster_than_is_refused(measured: Measured) -> None:
+    store = MeasuredStore(UserEventStore(MemoryEventRecorder()), measured.telemetry)
+
+    with pytest.raises(SequenceConflict):
+        store.append("default", "ada", [ADDED], after=1, created_at=AT, creator="admin", resource_owner="org1")
+
+    assert measured.counts("humanuser.append.duration") == {("SequenceConflict", "refused"): 1}
 
 
 def test_every_command_is_measured() -> None:
@@ -371,7 +383,9 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 from humanuser import By, HumanUserAdded
+from humanuser.testing import AT
 from humanuser_adapters.application import Application
+from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.telemetry import telemetry_installed
 from humanuser_adapters.vault import AesGcmVault, Keys
 
