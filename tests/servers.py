@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import psycopg
 import pytest
 
-from cluster import NoPostgres, cluster
+from cluster import NoPostgres, cluster, new_schema
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +27,4 @@ def postgresql_server() -> Iterator[str]:
 @pytest.fixture
 def postgresql_url(postgresql_server: str) -> str:
     """The URL of a schema with nothing in it."""
-    schema = f"test_{secrets.token_hex(8)}"
-    with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    return f"{postgresql_server}&options=-csearch_path%3D{schema}"
+    return new_schema(postgresql_server)

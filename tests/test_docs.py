@@ -29,7 +29,7 @@ def _reference_pages() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["events.md", "refusals.md", "settings.md", "api.md"])
+@pytest.mark.parametrize("name", ["events.md", "refusals.md", "settings.md", "api.md", "metrics.md"])
 def test_a_page_of_reference_says_what_the_code_says(name: str) -> None:
     pages = _reference_pages()
 

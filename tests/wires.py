@@ -50,9 +50,16 @@ class Wire(Protocol):
 
 
 class _Http:
+    request_id: str | None = None
+    """Of the last answer."""
+
     def __init__(self, address: str) -> None:
         no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it reads no certificates, which takes longer than many calls
-        self._client = httpx2.Client(base_url=f"http://{address}", verify=no_tls, trust_env=False)
+        hooks = {"response": [self._remember]}
+        self._client = httpx2.Client(base_url=f"http://{address}", verify=no_tls, trust_env=False, event_hooks=hooks)
+
+    def _remember(self, answer: httpx2.Response) -> None:
+        self.request_id = answer.headers.get("x-request-id")
 
     def close(self) -> None:
         self._client.close()
@@ -158,6 +165,9 @@ class GrpcWeb(_Http):
 class Grpc:
     """gRPC, by its own library."""
 
+    request_id: str | None = None
+    """Of the last answer."""
+
     def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         if credentials is None:
             self._channel = grpc.insecure_channel(address)
@@ -170,12 +180,16 @@ class Grpc:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=method.response.FromString,
         )
+        ended: Any  # of the library, as above
         try:
-            return Outcome(0, answer=stub(request, metadata=tuple(headers.items()), timeout=30))
+            answer, ended = stub.with_call(request, metadata=tuple(headers.items()), timeout=30)
+            return Outcome(0, answer=answer)
         except grpc.RpcError as error:
-            ended: Any = error  # Any: it is a grpc.Call as well, which its types do not say
+            ended = error  # it is a grpc.Call as well, which its types do not say
             packed = dict(ended.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
             return Outcome(ended.code().value[0], ended.details() or "", _details(packed))
+        finally:
+            self.request_id = dict(ended.initial_metadata()).get("x-request-id")
 
     def close(self) -> None:
         self._channel.close()

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Self
 
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
+from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
 from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
+from humanuser_adapters.log_fields import about
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
 from humanuser_adapters.read_model import Difference, KnownPhone
 from humanuser_adapters.read_models import User, UserReadModels
@@ -21,6 +23,7 @@ from humanuser_adapters.replay import Importer, ImportSummary, Told
 from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Subscription
+from humanuser_adapters.telemetry import MeasuredCommands, Telemetry, telemetry_installed
 from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.users import Users
 from humanuser_adapters.vault import draw_code
@@ -57,11 +60,13 @@ class Application:
         sms_workers: int = 2,
         sms_lease: timedelta = LEASE,
         sms_budget: SmsBudget | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
 
         Without a *sender* nothing is sent, and codes wait for a process that has one until they expire. Without a
-        *clock* commands follow the machine's, and leases the database's.
+        *clock* commands follow the machine's, and leases the database's. Without *telemetry* it is measured for
+        OpenTelemetry if that is installed.
         """
         self.instance_id = instance_id
         self._database, recorder, self._within = _opened(database)
@@ -74,7 +79,13 @@ class Application:
         self._user_subscription = Subscription("users", self._database, self._store, self._read_models)
         self._rebuild = Rebuild(self._user_subscription, self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
-        self.commands = Commands(self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id)
+        self._telemetry = telemetry = telemetry or telemetry_installed()
+        self.commands: Commands = MeasuredCommands(
+            telemetry, self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id
+        )
+        followed = [self._user_subscription] if sender is None else [self._user_subscription, self._notifications]
+        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock)
+        telemetry.watch(self._backlog.read)
         self._commands_within = partial(
             CommandsWithin, vault=vault, clock=clock, generate_code=draw_code, policy=policy, instance_id=instance_id
         )
@@ -109,6 +120,7 @@ class Application:
     def close(self) -> None:
         """End the background work, and close the database."""
         self.stop()
+        self._telemetry.unwatch(self._backlog.read)
         self._database.close()
 
     def within(self, connection: object) -> Users:
@@ -201,9 +213,10 @@ class Application:
         notification = self._outbox.find(self.instance_id, message_id)
         if notification is None:
             return False
-        if isinstance(outcome, Accepted):
-            record_sent(self.commands, notification)
-        self._outbox.report(self.instance_id, message_id, outcome)
+        with about(user_id=notification.user_id, message_id=message_id):
+            if isinstance(outcome, Accepted):
+                record_sent(self.commands, notification)
+            self._outbox.report(self.instance_id, message_id, outcome)
         return True
 
     def subscriptions(self) -> Mapping[str, Subscription]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,9 +22,10 @@ from humanuser import (
     Unknown,
 )
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
+from humanuser_adapters.log_fields import about, log_of
 from humanuser_projections import PhoneNotification, PhoneNotifier, phone_notification
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 SCHEMA = (
     (
@@ -44,6 +45,12 @@ SCHEMA = (
         )
         """,
         "CREATE INDEX humanuser_outbox_due ON humanuser_outbox (instance_id, due_at) WHERE state IN ('due', 'claimed')",
+    ),
+    (
+        """
+        CREATE INDEX humanuser_outbox_open ON humanuser_outbox (instance_id, state, position)
+            WHERE state IN ('due', 'claimed', 'failed', 'unknown')
+        """,
     ),
 )
 
@@ -67,6 +74,8 @@ class State(StrEnum):
 
 
 WAITING = (State.DUE, State.CLAIMED)
+OPEN = (*WAITING, State.FAILED, State.UNKNOWN)
+"""What is not done with: it waits, or it waits for people."""
 BY_HAND = (State.DUE, State.DROPPED, State.FAILED, State.UNKNOWN)
 """What people may send again or drop."""
 
@@ -85,6 +94,15 @@ class Delivery:
     """Grows with every claim."""
     note: str
     """The provider's id, or why it was not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSms:
+    """How many SMS in one state are not done with."""
+
+    count: int
+    oldest: int
+    """The position of the event that first asked for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +203,16 @@ class Outbox:
         with self._database.read() as connection:
             (due_at,) = connection.execute(query, (instance_id,)).fetchone()
             return due_at and max(time_of_text(due_at) - self._now(connection), timedelta(0))
+
+    def open(self, instance_id: str) -> Mapping[State, OpenSms]:
+        """What waits, and what was given up and waits for people, by state."""
+        query = """
+            SELECT state, count(*), min(position) FROM humanuser_outbox
+            WHERE instance_id = ? AND state IN ('due', 'claimed', 'failed', 'unknown') GROUP BY state
+        """  # as in the index, which is all that it reads
+        with self._database.read() as connection:
+            rows = connection.execute(query, (instance_id,)).fetchall()
+        return {State(state): OpenSms(count, oldest) for state, count, oldest in rows}
 
     def list(self, instance_id: str, states: Collection[State] = tuple(State)) -> Sequence[Delivery]:
         """Every SMS there ever was to send and that is in one of *states*, the oldest first."""
@@ -288,7 +316,8 @@ class OutboxWorker:
         claim = self._outbox.claim(self._instance_id)
         if claim is None:
             return self._outbox.due_in(self._instance_id)
-        self._send(claim, give_up_at=start + self._outbox.lease.total_seconds() / 2)
+        with about(user_id=claim.notification.user_id, message_id=claim.notification.message_id):
+            self._send(claim, give_up_at=start + self._outbox.lease.total_seconds() / 2)
         return timedelta(0)
 
     def _send(self, claim: Claim, *, give_up_at: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import secrets
 import select
 import threading
@@ -21,9 +20,10 @@ from psycopg.adapt import Loader
 from humanuser import StoreUnavailable
 from humanuser_adapters.bell import Bell
 from humanuser_adapters.database import Connection, Rows, RowsClash, time_of_text
+from humanuser_adapters.log_fields import log_of
 from humanuser_adapters.migrations import bring_up_to_date, version_of
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 POLL_SECONDS = 0.2
 """How often listeners look anyway, where no notification gets through (a pooler, a network that is slow to tell)."""

@@ -7,7 +7,6 @@ else follows from it: reactions have subscriptions of their own.
 from __future__ import annotations
 
 import contextlib
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,11 @@ from itertools import islice
 from humanuser import Recorded, StoreError
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_log import BEGINNING, Entry, HistoryLog, Unreadable
+from humanuser_adapters.log_fields import log_of
 from humanuser_adapters.read_model import Difference, ReadModel
 from humanuser_adapters.subscription import BATCH, BEHIND_ANOTHER, Subscription, move, position_of, write_down
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 PAGE = 5000
 MOST_DIFFERENCES = 1000

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,8 +17,9 @@ import phonenumbers
 
 from humanuser import Accepted, PhoneNumber, Retryable, Sms, SmsOutcome, SmsSender, Unknown
 from humanuser_adapters.database import Connection, Database, text_of_time
+from humanuser_adapters.log_fields import log_of
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 SCHEMA = (
     (

@@ -22,6 +22,13 @@ class SmsChoice(StrEnum):
     WEBHOOK = "webhook"
 
 
+class LogFormat(StrEnum):
+    """How lines of the log are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 PROVIDERS = {
     SmsChoice.TWILIO: ("twilio_account_sid", "twilio_auth_token", "twilio_from"),
     SmsChoice.WEBHOOK: ("webhook_url", "webhook_keys"),
@@ -105,6 +112,16 @@ class Settings(BaseSettings):
         description="The certificate and those that vouch for it, a PEM file; with it only TLS is spoken.",
     )
     tls_key: Path | None = Field(None, description="The key of `tls_certificate`, as a PEM file.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="A port of its own, on the same address, where Prometheus finds metrics; 0 takes a free one.",
+    )
+    log_format: LogFormat = Field(LogFormat.TEXT, description="`text`, or `json`: a line of JSON for each record.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important records that are logged: `debug`, `info`, `warning` or `error`."
+    )
 
     @model_validator(mode="after")
     def _providers_are_set_up(self) -> Self:

@@ -7,7 +7,6 @@ skip. What is parked stays listed until it is taken in after all.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from typing import Protocol
 from humanuser import Recorded, StoreError
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_log import Entry, EventLog, Unreadable
+from humanuser_adapters.log_fields import log_of
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 BATCH = 500
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 
 from humanuser import StoreUnavailable
 from humanuser_adapters.database import Database
+from humanuser_adapters.log_fields import log_of
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 LONGEST_WAIT = timedelta(seconds=1)
 """Even if nothing rings."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from humanuser import (
 )
 from humanuser_adapters.database import Database
 from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, MOST_INTERRUPTIONS, Delivery, Outbox, OutboxWorker, State
+from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.vault import AesGcmVault, draw_code
 from humanuser_projections import PhoneNotifier
@@ -426,3 +428,32 @@ def test_a_worker_may_stop_after_each_sms_however_many_wait(world: World) -> Non
 
     assert waits == [timedelta(0)] * 3 + [None]
     assert len(world.sender.sent) == 3
+
+
+def test_what_is_open_is_counted_by_state_with_the_first_of_each(world: World) -> None:
+    for user_id, outcome in (("user1", Accepted()), ("user2", Permanent("no")), ("user3", Retryable("no"))):
+        world.add_user(user_id)
+        world.sender.script = [outcome]
+        world.worker.send_due()
+    world.add_user("user4")
+
+    opened = world.outbox.open("default")
+
+    assert {state: one.count for state, one in opened.items()} == {State.FAILED: 1, State.DUE: 2}
+    assert opened[State.FAILED].oldest < opened[State.DUE].oldest < world.store.head()
+    assert world.outbox.open("other") == {}
+
+
+def test_counting_what_is_open_does_not_look_at_what_is_done(tmp_path: Path) -> None:
+    database = SQLiteDatabase(tmp_path / "test.sqlite")
+    outbox = Outbox(database)
+    asked: list[str] = []
+    with database.read() as connection:  # the one that is taken next
+        connection.set_trace_callback(asked.append)
+    outbox.open("default")
+
+    with database.read() as connection:
+        connection.set_trace_callback(None)
+        ((*_, plan),) = connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
+
+    assert "USING COVERING INDEX humanuser_outbox_open" in plan

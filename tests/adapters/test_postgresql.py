@@ -181,26 +181,6 @@ def test_a_listener_looks_by_itself_where_nothing_is_heard(
     assert rung.wait(PATIENCE_SECONDS)
 
 
-START = """
-import sys, os
-from humanuser_adapters.application import Application
-from humanuser_adapters.vault import AesGcmVault, Keys
-with Application(sys.argv[1], AesGcmVault(Keys("key", {"key": bytes(32)}))) as application:
-    assert application.head() == 0
-"""
-
-
-def test_many_processes_may_start_on_a_new_database_at_once(postgresql_url: str) -> None:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", START, postgresql_url], stderr=subprocess.PIPE, text=True)
-        for _ in range(6)
-    ]
-
-    ended = [(process.communicate()[1], process.returncode) for process in processes]
-
-    assert [code for _, code in ended] == [0] * 6, ended
-
-
 def test_an_older_release_does_not_touch_newer_tables(database: PostgreSQLDatabase) -> None:
     with database.write() as connection:
         connection.execute("UPDATE humanuser_schema_versions SET version = 99")

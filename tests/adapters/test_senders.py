@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from humanuser import Accepted, Misconfigured, Permanent, PhoneNumber, Retryable
 from humanuser_adapters.application import utc_now
 from humanuser_adapters.cli.senders import sender_of
 from humanuser_adapters.settings import Settings
-from humanuser_adapters.sms import ConsoleSms, FileSms, Paused
+from humanuser_adapters.sms import Paused
 from twilio_api import ACCOUNT, SERVICE, TOKEN, Twilio
 from web import Behaviour, answers, keeps_silent, served
 
@@ -38,9 +39,15 @@ def test_without_a_choice_nothing_is_sent() -> None:
     assert sender_of(settings_of()) is None
 
 
-def test_the_console_and_a_file_are_for_development() -> None:
-    assert isinstance(sender_of(settings_of(sms="console")), ConsoleSms)
-    assert isinstance(sender_of(settings_of(sms="file")), FileSms)
+def test_the_console_and_a_file_are_for_development(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    console, file = (sender_of(settings_of(sms=name, sms_file=tmp_path / "sms")) for name in ("console", "file"))
+    assert console is not None
+    assert file is not None
+
+    assert [console.send(an_sms()), file.send(an_sms())] == [Accepted(), Accepted()]
+
+    assert "271828" in capsys.readouterr().err
+    assert "271828" in (tmp_path / "sms").read_text()
 
 
 def test_twilio_gets_what_is_set() -> None:

@@ -21,10 +21,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from certificates import make_certificate
 from humanuser import (
@@ -56,6 +58,7 @@ class Server:
     url: str
     token: str
     client: httpx2.Client = field(repr=False)
+    metrics: str = ""
 
     def call(self, verb: str, path: str, body: dict[str, Any] | None = None) -> Any:  # the answer's JSON
         headers = {"Authorization": f"Bearer {self.token}"}
@@ -264,6 +267,94 @@ def test_a_port_in_use_is_told_and_exits_3(home: Home) -> None:
 
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(f"error: cannot listen on 127.0.0.1:{port}: Address already in use")
+
+
+def test_metrics_are_on_a_port_of_their_own_and_nowhere_else(home: Home) -> None:
+    with home.serve("--sms", "file", "--metrics-port", "0") as server:
+        user_id = server.add_user()
+        server.set_phone(user_id, "+41791234567")
+        wait_for(home.sent, "SMS")
+        wait_for(lambda: 'outcome="accepted"' in server.client.get(server.metrics).text, "SMS in the metrics")
+        metrics = server.client.get(server.metrics).text
+        beside_the_api = server.client.get(f"{server.url}/metrics").status_code
+
+    assert urlsplit(server.metrics).port != urlsplit(server.url).port
+    assert beside_the_api == 404
+    samples = {
+        (sample.name, frozenset(sample.labels.values()) - {""}): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    assert samples["humanuser_command_duration_seconds_count", frozenset({"change_phone", "done"})] == 1
+    assert samples["humanuser_sms_duration_seconds_count", frozenset({"file", "accepted"})] == 1
+    assert samples["humanuser_outbox_size", frozenset({"default", "failed"})] == 0
+    assert user_id not in metrics
+
+
+def test_without_being_asked_no_metrics_are_served(home: Home) -> None:
+    with home.serve() as server:
+        listening = _listening(server.process.pid)
+
+    assert server.metrics == ""
+    assert listening == {urlsplit(server.url).port}
+
+
+def _listening(pid: int) -> set[int]:
+    """The TCP ports on which a process listens (Linux)."""
+    files = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in files}
+
+
+def test_metrics_are_spoken_over_tls_where_the_api_is(home: Home, tmp_path: Path) -> None:
+    pem = make_certificate(tmp_path, "127.0.0.1")
+    with home.serve("--tls-certificate", str(pem), "--tls-key", str(pem), "--metrics-port", "0") as server:
+        metrics = httpx2.get(server.metrics, verify=ssl.create_default_context(cafile=pem), trust_env=False).text
+
+    assert server.metrics.startswith("https://")
+    assert "humanuser_outbox_age_seconds" in metrics
+
+
+def test_a_port_for_metrics_that_is_in_use_is_told_and_exits_3(home: Home) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        refused = home.run("serve", "--development", "--port", "0", "--metrics-port", str(port))
+
+    assert refused.returncode == 3
+    assert refused.stderr == f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_metrics_without_their_package_are_told_and_exit_2(home: Home) -> None:
+    (home.folder / "prometheus_client.py").write_text("raise ImportError")
+    home.environment["PYTHONPATH"] = os.pathsep.join([str(home.folder), os.environ.get("PYTHONPATH", "")])
+
+    refused = home.run("serve", "--development", "--metrics-port", "0")
+
+    assert refused.returncode == 2
+    assert refused.stderr == "error: metrics_port needs prometheus-client: pip install 'humanuser[metrics]'\n"
+    assert not home.database.exists()
+
+
+def test_the_log_is_lines_of_json_if_it_is_to_be(home: Home) -> None:
+    home.environment["HUMANUSER_LOG_FORMAT"] = "json"
+    with home.serve() as server:
+        answer = server.client.get(
+            f"{server.url}/auth/v1/users/me/phone",
+            headers={"Authorization": f"Bearer {server.token}", "x-request-id": "a-1"},
+        )
+
+    lines = [json.loads(line) for line in (home.folder / "server.log").read_text().splitlines()]
+    (call,) = [line for line in lines if line.get("request_id") == "a-1"]
+    assert answer.headers["x-request-id"] == "a-1"
+    assert (call["method"], call["outcome"], call["level"]) == ("GetMyPhone", "NOT_FOUND", "INFO")
+
+
+def test_the_log_leaves_out_what_is_less_important_than_its_level(home: Home) -> None:
+    home.environment["HUMANUSER_LOG_LEVEL"] = "error"
+    with home.serve() as server:
+        server.add_user()
+
+    assert (home.folder / "server.log").read_text() == ""
 
 
 def test_two_servers_and_the_command_line_share_one_database(home: Home) -> None:

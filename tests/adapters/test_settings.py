@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from humanuser import Policy
-from humanuser_adapters.settings import Settings, SmsChoice
+from humanuser_adapters.settings import LogFormat, Settings, SmsChoice
 
 SECRET = "k:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # noqa: S105 - nobody's
 
@@ -56,6 +56,9 @@ def test_nothing_needs_to_be_set() -> None:
         "grpc_port": None,
         "tls_certificate": None,
         "tls_key": None,
+        "metrics_port": None,
+        "log_format": LogFormat.TEXT,
+        "log_level": "info",
     }
 
 

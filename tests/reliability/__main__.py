@@ -32,6 +32,7 @@ PROOFS = {
     "R11": "guesses",
     "R14": "secrets_hidden",
     "R15": "appends",
+    "R16": "starts",
 }
 """The module of each."""
 

@@ -23,7 +23,6 @@ from humanuser import (
     VerificationCode,
 )
 from humanuser_adapters.application import Application, utc_now
-from humanuser_adapters.event_store import UserEventStore
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
 from reliability.proof import Effort, Figure, Proof, at_most, none
 
@@ -84,7 +83,6 @@ def _commands(application: Application, vault: AesGcmVault, code: str) -> Comman
         return VerificationCode(code)
 
     store = application.commands._store  # noqa: SLF001 - the same, with another source of codes
-    assert isinstance(store, UserEventStore)
     return Commands(store, vault, utc_now, draw, policy=POLICY)
 
 

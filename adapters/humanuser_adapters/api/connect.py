@@ -31,7 +31,7 @@ async def respond(
         _refuse_unknown_protocol(headers)
         seconds = _read_timeout(headers.get("connect-timeout-ms"))
         work = partial(_answer, dispatcher, method, headers, body, is_json=content_type == _JSON)
-        return Reply(200, await dispatcher.run(work, seconds=seconds), content_type)
+        return Reply(200, await dispatcher.run(method, work, seconds=seconds), content_type)
     except CallError as error:
         return _refused(error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 from asyncio import get_running_loop, timeout
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +18,9 @@ from humanuser_adapters.api.methods import Method
 from humanuser_adapters.api.rules import refuse_broken_rules
 from humanuser_adapters.api.service import PhoneService
 from humanuser_adapters.api.status import CallError, Code
+from humanuser_adapters.log_fields import log_of, note
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 Answer = TypeVar("Answer")
 Headers = Mapping[str, str]
@@ -37,14 +38,15 @@ class Dispatcher:
         self._authenticator = authenticator
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api-call")
 
-    async def run(self, work: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
+    async def run(self, method: Method, work: Callable[[], Answer], *, seconds: float | None = None) -> Answer:
         """What *work* gives, which runs in a thread, within *seconds*; *work* calls ``answer`` or ``answer_bytes``.
 
-        Raises ``CallError``: DeadlineExceeded if that takes longer; what *work* does meanwhile, it does all the same.
+        The log tells how it ended. Raises ``CallError``: DeadlineExceeded if that takes longer; what *work* does
+        meanwhile, it does all the same.
         """
         if seconds is not None and seconds <= 0:
             raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
-        in_context = partial(copy_context().run, work)
+        in_context = partial(copy_context().run, _logged, method, work)
         try:
             async with timeout(seconds):
                 return await get_running_loop().run_in_executor(self._threads, in_context)
@@ -55,9 +57,11 @@ class Dispatcher:
         """The answer to *request*. Raises ``CallError``, and nothing else."""
         try:
             caller = authenticate(self._authenticator, headers.get("authorization"))
+            note(caller_id=caller.user_id)
             organization, command_key = headers.get("x-zitadel-orgid"), headers.get("idempotency-key")
             call = authorize(caller, method, organization=organization, command_key=command_key)
             refuse_broken_rules(request)
+            note(user_id=getattr(request, "user_id", caller.user_id))
             answer: Message = getattr(self._service, method.function)(call, request)
         except CallError:
             raise
@@ -79,6 +83,23 @@ class Dispatcher:
         except DecodeError:
             raise CallError(Code.INVALID_ARGUMENT, f"malformed request: no {method.request.__name__}") from None
         return self.answer(method, headers, message).SerializeToString()
+
+
+def _logged(method: Method, work: Callable[[], Answer]) -> Answer:
+    """What *work* gives; a line of the log says how that ended."""
+    begin = time.perf_counter()
+    outcome = Code.INTERNAL.name
+    try:
+        answer = work()
+        outcome = "OK"
+    except CallError as error:
+        outcome = error.code.name
+        raise
+    finally:
+        seconds = round(time.perf_counter() - begin, 6)
+        fields = {"method": method.name, "outcome": outcome, "seconds": seconds}
+        log.info("%s: %s in %.6f s", method.name, outcome, seconds, extra=fields)
+    return answer
 
 
 def _failed(method: Method, error: Exception, code: Code, text: str) -> CallError:

@@ -13,6 +13,7 @@ from humanuser import Authenticator
 from humanuser_adapters.api.asgi import LARGEST_MESSAGE
 from humanuser_adapters.api.dispatch import Dispatcher
 from humanuser_adapters.api.methods import METHODS, Method
+from humanuser_adapters.api.request_id import REQUEST_ID, request_named
 from humanuser_adapters.api.service import PhoneService
 from humanuser_adapters.api.status import CallError
 
@@ -76,11 +77,13 @@ def _handlers(dispatcher: Dispatcher) -> list[grpc.GenericRpcHandler]:
 def _behaviour(method: Method, dispatcher: Dispatcher) -> Behaviour:
     async def behave(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         headers = _headers_of(context)
-        try:
-            return await dispatcher.run(partial(dispatcher.answer_bytes, method, headers, request))
-        except CallError as error:
-            trailing = [("grpc-status-details-bin", error.status.SerializeToString())] if error.details else []
-            await context.abort(_CODES[int(error.code)], str(error), tuple(trailing))
+        with request_named(headers.get(REQUEST_ID)) as request_id:
+            await context.send_initial_metadata(((REQUEST_ID, request_id),))
+            try:
+                return await dispatcher.run(method, partial(dispatcher.answer_bytes, method, headers, request))
+            except CallError as error:
+                trailing = [("grpc-status-details-bin", error.status.SerializeToString())] if error.details else []
+                await context.abort(_CODES[int(error.code)], str(error), tuple(trailing))
 
     return behave
 

@@ -36,7 +36,7 @@ async def respond(
         body = await read_body(receive)
         seconds = read_timeout(headers.get("grpc-timeout"))
         work = partial(_answer, dispatcher, method, headers, body, content_type)
-        frames = await dispatcher.run(work, seconds=seconds)
+        frames = await dispatcher.run(method, work, seconds=seconds)
     except CallError as refused:
         error = refused
     frames += _frame(_TRAILERS, "".join(f"{name}: {value}\r\n" for name, value in trailers_of(error)).encode())

@@ -16,13 +16,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from humanuser import Authenticator
 from humanuser_adapters.api import rest, rpc
 from humanuser_adapters.api.asgi import Reply, headers_of
 from humanuser_adapters.api.dispatch import Dispatcher
 from humanuser_adapters.api.openapi import document, page
+from humanuser_adapters.api.request_id import REQUEST_ID, request_named
 from humanuser_adapters.api.service import PhoneService
 from humanuser_adapters.api.status import CallError, Code
 
@@ -68,14 +69,19 @@ class HttpApp:
             allow_origins=["*"],  # calls carry no cookies, but a token that a page has to have already
             allow_methods=["POST"],
             allow_headers=_HEADERS,
-            expose_headers=["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after"],
+            expose_headers=["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after", REQUEST_ID],
             max_age=7200,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._pages(scope, receive, send)
-        elif _path(scope) in rpc.RPC_METHODS:
+            return
+        with request_named(headers_of(scope).get(REQUEST_ID)) as request_id:
+            await self._answer(scope, receive, _naming(request_id, send))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _path(scope) in rpc.RPC_METHODS:
             await self._from_other_origins(scope, receive, send)
         elif routed := rest.route(_path(scope)):
             reply = await rest.respond(self._dispatcher, scope["method"], *routed, headers_of(scope), receive)
@@ -91,7 +97,7 @@ class HttpApp:
 
 _HEADERS = [
     *("Accept", "Accept-Language", "Authorization", "Content-Type", "Origin", "Idempotency-Key"),
-    *("x-zitadel-orgid", "x-user-agent", "x-grpc-web", "grpc-timeout"),
+    *("x-zitadel-orgid", "x-user-agent", "x-grpc-web", "grpc-timeout", REQUEST_ID),
     *("connect-protocol-version", "connect-timeout-ms"),
 ]
 """Those that a page of another origin may send."""
@@ -101,6 +107,17 @@ def _path(scope: Scope) -> str:
     """The path below the one under which the app is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
+
+
+def _naming(request_id: str, send: Send) -> Send:
+    """*send*, with the *request_id* in the headers of the answer."""
+
+    async def send_named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (REQUEST_ID.encode(), request_id.encode())]
+        await send(message)
+
+    return send_named
 
 
 async def _healthz(_: Request) -> Response:

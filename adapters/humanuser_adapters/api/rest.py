@@ -58,7 +58,9 @@ async def respond(
         return status_reply(Code.UNIMPLEMENTED, HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": allowed})
     try:
         body = b"" if method.verb in {"GET", "DELETE"} else await read_body(receive)
-        return Reply(200, await dispatcher.run(lambda: _answer(dispatcher, method, fields, headers, body)), _JSON)
+        return Reply(
+            200, await dispatcher.run(method, lambda: _answer(dispatcher, method, fields, headers, body)), _JSON
+        )
     except CallError as error:
         return refused(error)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import secrets
 import threading
@@ -17,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, 
 
 from humanuser import EVERY_ORGANIZATION, LONGEST_TEXT, Caller, is_clean_text
 from humanuser_adapters.auth.roles import permissions_of
+from humanuser_adapters.log_fields import log_of
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def new_token() -> str:

@@ -11,14 +11,18 @@ from humanuser_adapters.application import utc_now
 from humanuser_adapters.send_budget import Scope, SendLimit, SmsBudget
 from humanuser_adapters.settings import PROVIDERS, Settings, SmsChoice
 from humanuser_adapters.sms import CircuitBreaker, ConsoleSms, Endpoint, Failover, FileSms, TwilioSms, WebhookSms
+from humanuser_adapters.telemetry import MeasuredSms, Telemetry
 from humanuser_adapters.vault import Keys
 
 
-def sender_of(settings: Settings) -> SmsSender | None:
-    """None: nothing is sent. Raises ``ValueError`` for what no provider takes, ``OSError`` for no policy."""
+def sender_of(settings: Settings, telemetry: Telemetry | None = None) -> SmsSender | None:
+    """A sender whose providers *telemetry* measures; None: nothing is sent.
+
+    Raises ``ValueError`` for what no provider takes, ``OSError`` for no policy.
+    """
     choices = (settings.sms, settings.sms_fallback)
     share = sum(choice in PROVIDERS for choice in choices)
-    senders = [sender for choice in choices if (sender := _sender(choice, settings, share))]
+    senders = [sender for choice in choices if (sender := _sender(choice, settings, share, telemetry))]
     return Failover(senders) if len(senders) > 1 else next(iter(senders), None)
 
 
@@ -34,7 +38,15 @@ def budget_of(settings: Settings, keys: Keys) -> SmsBudget:
     )
 
 
-def _sender(choice: SmsChoice, settings: Settings, share: int) -> SmsSender | None:
+def _sender(choice: SmsChoice, settings: Settings, share: int, telemetry: Telemetry | None) -> SmsSender | None:
+    provider = _provider(choice, settings, share)
+    if provider is None:
+        return None
+    measured = MeasuredSms(provider, choice.value, telemetry)
+    return CircuitBreaker(measured, utc_now) if choice in PROVIDERS else measured
+
+
+def _provider(choice: SmsChoice, settings: Settings, share: int) -> SmsSender | None:
     match choice:
         case SmsChoice.NONE:
             return None
@@ -43,9 +55,9 @@ def _sender(choice: SmsChoice, settings: Settings, share: int) -> SmsSender | No
         case SmsChoice.FILE:
             return FileSms(settings.sms_file)
         case SmsChoice.TWILIO:
-            return CircuitBreaker(_twilio(settings, share), utc_now)
+            return _twilio(settings, share)
         case SmsChoice.WEBHOOK:
-            return CircuitBreaker(_webhook(settings, share), utc_now)
+            return _webhook(settings, share)
 
 
 def _twilio(settings: Settings, share: int) -> TwilioSms:

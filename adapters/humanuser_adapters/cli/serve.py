@@ -20,6 +20,7 @@ from humanuser_adapters.api import PhoneService, http_app
 from humanuser_adapters.api.server import ApiServer, Certificate
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import DevelopmentToken, TokenFile
+from humanuser_adapters.cli.metrics import metrics_served, prometheus_of
 from humanuser_adapters.cli.session import (
     DatabaseOption,
     Exit,
@@ -31,7 +32,9 @@ from humanuser_adapters.cli.session import (
     read_settings,
 )
 from humanuser_adapters.cli.twilio_status import twilio_routes
-from humanuser_adapters.settings import Settings, SmsChoice
+from humanuser_adapters.log_formats import JsonLines, TextLines
+from humanuser_adapters.settings import LogFormat, Settings, SmsChoice
+from humanuser_adapters.telemetry import Telemetry, exits_installed
 
 
 def serve(
@@ -45,12 +48,15 @@ def serve(
     ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="A PEM file; with it, TLS.", show_default=False)] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The PEM file of its key.", show_default=False)] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="A port for Prometheus; 0 takes a free one. [default: none]", show_default=False)
+    ] = None,
+    log_format: Annotated[LogFormat | None, typer.Option(help="How the log is written. [default: text]")] = None,
     token_file: Annotated[Path | None, typer.Option(help="Who may call; see `token add`.", show_default=False)] = None,
     development: Annotated[bool, typer.Option("--development", help="Print a token that may do everything.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the API, and send SMS."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings(
         database=database,
         host=host,
@@ -60,17 +66,29 @@ def serve(
         tls_key=tls_key,
         sms=sms,
         sms_file=sms_file,
+        metrics_port=metrics_port,
+        log_format=log_format,
         token_file=token_file,
     )
+    _begin_to_log(settings)
     with errors_told():
         authenticator = _authenticator(settings, development=development)
-    with opened(settings, make=True) as application, listener_of(settings) as listener:
+    prometheus = prometheus_of(settings)
+    telemetry = Telemetry(*exits_installed(), *([prometheus] if prometheus else []))
+    with opened(settings, make=True, telemetry=telemetry) as application, listener_of(settings) as listener:
         with errors_told():
             server = _server(application, authenticator, settings)
-        _announce(listener, authenticator, settings, as_json=as_json)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn stops, then hands the signal on
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+        with metrics_served(prometheus, settings) as on_port:
+            _announce(listener, on_port, authenticator, settings, as_json=as_json)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn stops, then hands the signal on
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listener])
+
+
+def _begin_to_log(settings: Settings) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if settings.log_format is LogFormat.JSON else TextLines())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
 
 
 def _authenticator(settings: Settings, *, development: bool) -> Authenticator:
@@ -92,17 +110,32 @@ def listener_of(settings: Settings) -> socket.socket:
     return listener
 
 
-def _announce(listener: socket.socket, authenticator: Authenticator, settings: Settings, *, as_json: bool) -> None:
+def _announce(
+    listener: socket.socket,
+    metrics_port: int | None,
+    authenticator: Authenticator,
+    settings: Settings,
+    *,
+    as_json: bool,
+) -> None:
     host, port = listener.getsockname()[:2]
-    scheme = "https" if settings.tls_certificate else "http"
-    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    url = _url(host, port, settings)
     token = authenticator.token if isinstance(authenticator, DevelopmentToken) else None
+    metrics = None if metrics_port is None else f"{_url(host, metrics_port, settings)}/metrics"
     if as_json:
-        typer.echo(json.dumps({"url": url, **({"token": token} if token else {})}))
-    else:
-        err.print(f"serving {url}, to read about at {url}/docs", highlight=False)
-        if token:
-            err.print(f"development token: {token}", highlight=False, soft_wrap=True)
+        told = {"url": url, "token": token, "metrics": metrics}
+        typer.echo(json.dumps({name: value for name, value in told.items() if value}))
+        return
+    err.print(f"serving {url}, to read about at {url}/docs", highlight=False)
+    if metrics:
+        err.print(f"metrics for Prometheus: {metrics}", highlight=False)
+    if token:
+        err.print(f"development token: {token}", highlight=False, soft_wrap=True)
+
+
+def _url(host: str, port: int, settings: Settings) -> str:
+    scheme = "https" if settings.tls_certificate else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _server(application: Application, authenticator: Authenticator, settings: Settings) -> ApiServer:

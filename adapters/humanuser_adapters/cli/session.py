@@ -19,6 +19,7 @@ from humanuser import By, CodeUnreadable, CodeVault, Details, DomainError, Phone
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.senders import budget_of, sender_of
 from humanuser_adapters.settings import Settings
+from humanuser_adapters.telemetry import Telemetry
 from humanuser_adapters.vault import AesGcmVault, Keys
 from humanuser_adapters.zitadel_codes import WithZitadelCodes, zitadel_keys
 
@@ -71,11 +72,11 @@ def read_settings(**given: Any) -> Settings:
 
 
 @contextmanager
-def opened(settings: Settings, *, make: bool = False) -> Iterator[Application]:
+def opened(settings: Settings, *, make: bool = False, telemetry: Telemetry | None = None) -> Iterator[Application]:
     """The application on the database of *settings*; it is made if *make*. Errors end the command."""
     if not make and settings.sqlite_file and not settings.sqlite_file.exists():
         fail(Exit.UNAVAILABLE, f"there is no database {settings.sqlite_file}; name one with --database")
-    with errors_told(), _application(settings) as application:
+    with errors_told(), _application(settings, telemetry or Telemetry()) as application:
         yield application
 
 
@@ -136,17 +137,18 @@ def show_json(answer: object) -> None:
     typer.echo(json.dumps(answer))
 
 
-def _application(settings: Settings) -> Application:
+def _application(settings: Settings, telemetry: Telemetry) -> Application:
     keys = _keys(settings)
     return Application(
         settings.database,
         _vault(settings, keys),
-        sender=sender_of(settings),
+        sender=sender_of(settings, telemetry),
         policy=settings.read_policy(),
         instance_id=settings.instance_id,
         sms_workers=settings.sms_workers,
         sms_lease=timedelta(seconds=settings.sms_lease_seconds),
         sms_budget=budget_of(settings, keys),
+        telemetry=telemetry,
     )
 
 
