@@ -48,7 +48,7 @@ from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.outbox import State
 from humanuser_adapters.sms import Failover, Paused
 from humanuser_adapters.telemetry import MeasuredCommands, MeasuredSms, MeasuredStore, Telemetry, exits_installed
-from humanuser_adapters.telemetry.measurements import BUCKETS, GAUGES, TIMED
+from humanuser_adapters.telemetry.measurements import APPEND, BUCKETS, GAUGES, TIMED
 from humanuser_adapters.telemetry.opentelemetry import OpenTelemetry
 from humanuser_adapters.telemetry.prometheus import Prometheus
 from humanuser_adapters.vault import AesGcmVault
@@ -180,6 +180,13 @@ def test_a_refusal_is_no_error_of_a_span(application: Application, measured: Mea
     span = measured.spans()["humanuser.change_phone"]
     assert span.status.status_code is StatusCode.UNSET
     assert (span.attributes or {})["error.type"] == "PhoneNotPossible"
+
+
+def test_work_that_is_interrupted_is_not_done(measured: Measured) -> None:
+    with pytest.raises(KeyboardInterrupt), measured.telemetry.measure(APPEND, "append", {}):
+        raise KeyboardInterrupt
+
+    assert measured.counts("humanuser.append.duration") == {("KeyboardInterrupt", "failed"): 1}
 
 
 def test_an_append_that_others_were_faster_than_is_refused(measured: Measured) -> None:

@@ -48,7 +48,7 @@ class Telemetry:
         known = {**labels, OUTCOME: "done"}
         try:
             yield known
-        except Exception as error:
+        except BaseException as error:
             known[OUTCOME] = "refused" if isinstance(error, DomainError | SequenceConflict) else "failed"
             known[ERROR] = type(error).__name__
             raise
