@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -92,10 +93,13 @@ class TakenIn:
         """Details and phone; None: there is no such user."""
         return (self.details, self.phone) if self.details and self.phone else None
 
-    def then(self, recorded: Recorded) -> TakenIn:
-        """The user after *recorded*, too."""
-        details, phone = user_details(self.details, recorded), user_phone(self.phone, recorded)
-        return TakenIn(recorded.sequence, details, phone)
+    def after(self, history: Iterable[Recorded]) -> TakenIn:
+        """The user after *history*, too, which is all that is known of the user since."""
+        sequence, details, phone = self.sequence, self.details, self.phone
+        for recorded in history:
+            sequence = recorded.sequence
+            details, phone = user_details(details, recorded), user_phone(phone, recorded)
+        return TakenIn(sequence, details, phone)
 
 
 class UserReadModels:
@@ -113,10 +117,10 @@ class UserReadModels:
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take in *events*."""
-        users: dict[Key, TakenIn] = {}
+        of_users: defaultdict[Key, list[Recorded]] = defaultdict(list)
         for recorded in events:
-            key = (recorded.instance_id, recorded.user_id)
-            users[key] = (users.get(key) or self._find(connection, key)).then(recorded)
+            of_users[recorded.instance_id, recorded.user_id].append(recorded)
+        users = {key: self._find(connection, key).after(history) for key, history in of_users.items()}
         there = [(key, taken_in, *taken_in.user) for key, taken_in in users.items() if taken_in.user]
         connection.executemany(
             self._in(_SET_DETAILS),

@@ -25,9 +25,7 @@ class Users:
         Raises ``UnreadableEvent``, ``StoreUnavailable``.
         """
         found = self.read_models.find(self.instance_id, user_id)
-        for recorded in self.store.load_behind(found.sequence, self.instance_id, user_id):
-            found = found.then(recorded)
-        return found.user
+        return found.after(self.store.load_behind(found.sequence, self.instance_id, user_id)).user
 
     def history(self, user_id: str) -> Sequence[Recorded]:
         """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""

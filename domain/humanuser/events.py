@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -206,24 +206,48 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """An event in its envelope: to whom, in which order, when and by whom."""
-
+class _Envelope(NamedTuple):
     instance_id: str
     user_id: str
     sequence: int
-    """The place in the user's history, from 1."""
     created_at: datetime
-    """Aware, UTC; the same for all events of a command."""
     creator: str
-    """The id of the user or service that caused the event."""
     resource_owner: str
-    """The id of the organization that the user belongs to."""
     event: Event
-    revision: int = 2
-    """The version of the aggregate type; ZITADEL's user is at 2."""
-    position: int = 0
-    """The place in the whole log, from 1."""
-    imported: bool = False
-    """It happened elsewhere and was brought here since; nobody is told of it any more."""
+    revision: int
+    position: int
+    imported: bool
+
+
+class Recorded(_Envelope):
+    """An event in its envelope: to whom, in which order, when and by whom.
+
+    ``created_at`` is aware, in UTC, and the same for all events of a command. ``sequence`` is the place in the user's
+    history, ``position`` that in the whole log, both from 1. ``creator`` is the id of the user or service that caused
+    the event, ``resource_owner`` that of the organization which the user belongs to. ``revision`` is the version of the
+    aggregate type; ZITADEL's user is at 2. What is ``imported`` happened elsewhere and was brought here since; nobody
+    is told of it any more.
+
+    It is a tuple, because a replay makes one for every event: ``_make`` takes the columns as they come.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        *,
+        instance_id: str,
+        user_id: str,
+        sequence: int,
+        created_at: datetime,
+        creator: str,
+        resource_owner: str,
+        event: Event,
+        revision: int = 2,
+        position: int = 0,
+        imported: bool = False,
+    ) -> Self:
+        """All by name: some could be swapped."""
+        return cls._make(
+            (instance_id, user_id, sequence, created_at, creator, resource_owner, event, revision, position, imported)
+        )

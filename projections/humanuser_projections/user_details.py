@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from humanuser import (
     Details,
     HumanUserAdded,
@@ -34,4 +32,9 @@ def user_details(before: Details | None, recorded: Recorded) -> Details | None:
         case PhoneVerificationCodeAdded() | PhoneVerificationCodeSent() | PhoneVerificationFailed():
             return before
         case _:
-            return before and replace(before, sequence=recorded.sequence, change_date=recorded.created_at)
+            return before and Details(
+                sequence=recorded.sequence,
+                creation_date=before.creation_date,
+                change_date=recorded.created_at,
+                resource_owner=before.resource_owner,
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 
@@ -90,4 +90,4 @@ def _is_of_the_policy(refusal: Refusal) -> bool:
 
 def _in_envelopes(decided: Sequence[Event], recorded: Sequence[Recorded]) -> Sequence[Recorded]:
     """What was *decided*, in place of *recorded*. A code is the last event of its command, and keeps its sequence."""
-    return [replace(recorded[-1], event=event) for event in decided]
+    return [recorded[-1]._replace(event=event) for event in decided]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import get_args
 
@@ -340,7 +339,7 @@ def test_no_explanation_shows_a_number_or_a_code(
 ) -> None:
     secret = SealedCode(crypto_type=0, algorithm="AlgorithmOfTheSeal", key_id="KeyOfTheSeal", crypted="CodeInTheSeal")
     full = [
-        replace(one, event=_with(one.event, number, secret)) for one, number in zip(recorded, numbers * 4, strict=False)
+        one._replace(event=_with(one.event, number, secret)) for one, number in zip(recorded, numbers * 4, strict=False)
     ]
 
     said = everything_said(explain(full, now=now, policy=Policy()))

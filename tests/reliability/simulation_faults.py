@@ -463,7 +463,7 @@ def _forgets_that_it_was_returned(self: HumanUser, recorded: Recorded) -> HumanU
 def _not_returned(recorded: Recorded) -> Recorded:
     event = recorded.event
     if isinstance(event, PhoneVerificationCodeAdded):
-        return replace(recorded, event=event.model_copy(update={"code_returned": False}))
+        return recorded._replace(event=event.model_copy(update={"code_returned": False}))
     return recorded
 
 

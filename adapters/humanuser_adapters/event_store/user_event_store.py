@@ -123,26 +123,20 @@ def _entry(row: Row) -> Entry:
 def _one_recorded(row: Row) -> Recorded:
     position, instance_id, user_id, sequence, event_type, revision, created_at, creator, owner, payload, imported = row
     try:
-        _require_utf8(instance_id, user_id, event_type, created_at, creator, owner)
-        return Recorded(
-            instance_id=instance_id,
-            user_id=user_id,
-            sequence=sequence,
-            created_at=_moment(created_at),
-            creator=creator,
-            resource_owner=owner,
-            event=event_of(event_type, payload),
-            revision=revision,
-            position=position,
-            imported=bool(imported),
-        )
+        _require_utf8(f"{instance_id}{user_id}{event_type}{created_at}{creator}{owner}")
+        event = event_of(event_type, payload)
+        moment = _moment(created_at)
     except (TypeError, ValueError) as error:
         raise UnreadableEvent(position, str(error)) from error
+    columns = (instance_id, user_id, sequence, moment, creator, owner, event, revision, position, bool(imported))
+    return Recorded._make(columns)  # an event for every row of a replay
 
 
-def _require_utf8(*texts: str) -> None:
+def _require_utf8(text: str) -> None:
+    if text.isascii():
+        return
     try:
-        "".join(texts).encode()
+        text.encode()
     except UnicodeEncodeError:
         raise ValueError("a column is no UTF-8") from None
 
