@@ -18,7 +18,7 @@ from humanuser import By, CodeInvalid, CodeOwner, CodeUnreadable, Policy, Sealed
 from humanuser_adapters.application import Application
 from humanuser_adapters.event_files import EventFile, FileFormat, new_file, write_events
 from humanuser_adapters.vault import AesGcmVault
-from humanuser_adapters.zitadel_codes import WithZitadelCodes, zitadel_keys
+from humanuser_adapters.zitadel.codes import WithZitadelCodes, zitadel_keys
 from zitadel_export import zitadel_events
 
 KEY = "passphrasewhichneedstobe32bytes!"

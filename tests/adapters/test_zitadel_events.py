@@ -13,13 +13,13 @@ import pytest
 
 from fakes import rows_on
 from humanuser import StoreUnavailable
-from humanuser_adapters import zitadel_events as zitadel_events_module
 from humanuser_adapters.database import Database
 from humanuser_adapters.event_files import json_line
 from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store import event_of
 from humanuser_adapters.replay import Importer
-from humanuser_adapters.zitadel_events import zitadel_events
+from humanuser_adapters.zitadel import events as zitadel_events_module
+from humanuser_adapters.zitadel.events import zitadel_events
 from zitadel_database import ZitadelDatabase, zitadel
 from zitadel_export import zitadel_events as synthetic
 

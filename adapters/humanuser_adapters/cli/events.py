@@ -107,7 +107,7 @@ def replay(
 def _replayed(
     application: Application, url: str, put_aside: Callable[[EventRow | Malformed], None] | None, shown: Steps
 ) -> ImportSummary:
-    from humanuser_adapters.zitadel_events import zitadel_events  # noqa: PLC0415 - psycopg is an extra
+    from humanuser_adapters.zitadel.events import zitadel_events  # noqa: PLC0415 - psycopg is an extra
 
     def tell(step: str, events: int) -> None:
         shown.step(step)
@@ -166,7 +166,7 @@ def verify(
 
 
 def _differences_from_zitadel(application: Application, url: str, shown: Steps) -> Sequence[Difference]:
-    from humanuser_adapters.zitadel_users import zitadel_phones  # noqa: PLC0415 - psycopg is an extra
+    from humanuser_adapters.zitadel.users import zitadel_phones  # noqa: PLC0415 - psycopg is an extra
 
     shown.step("reading ZITADEL's users")
     with zitadel_phones(url) as phones:

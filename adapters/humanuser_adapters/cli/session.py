@@ -21,7 +21,7 @@ from humanuser_adapters.cli.senders import budget_of, sender_of
 from humanuser_adapters.settings import Settings
 from humanuser_adapters.telemetry import Telemetry
 from humanuser_adapters.vault import AesGcmVault, Keys
-from humanuser_adapters.zitadel_codes import WithZitadelCodes, zitadel_keys
+from humanuser_adapters.zitadel.codes import WithZitadelCodes, zitadel_keys
 
 WIDTH = 150
 """Of what goes into a pipe, where nobody can see how wide the screen is."""

@@ -9,8 +9,9 @@ from typing import Any, TypeVar, cast, get_args
 
 from humanuser import Accepted, Commands, Event, EventStore, Recorded, Sms, SmsOutcome, SmsSender, Unknown
 from humanuser_adapters.log_fields import about
+from humanuser_adapters.telemetry.installed import telemetry_installed
 from humanuser_adapters.telemetry.measurements import APPEND, COMMAND, COMMAND_NAME, OUTCOME, PROVIDER, SMS
-from humanuser_adapters.telemetry.telemetry import Telemetry, telemetry_installed
+from humanuser_adapters.telemetry.telemetry import Telemetry
 
 Command = TypeVar("Command", bound=Callable[..., object])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import Protocol
 
 from humanuser import DomainError, SequenceConflict, StoreError
@@ -81,19 +80,3 @@ def _log(timed: Timed, name: str, seconds: float, labels: Labels) -> None:
     fields = {"operation": name, "outcome": labels[OUTCOME], "seconds": round(seconds, 6), **error}
     told = " ".join([labels[OUTCOME], *error.values()])
     log.log(timed.level, "%s: %s in %.6f s", name, told, seconds, extra=fields)
-
-
-def exits_installed() -> Sequence[Exit]:
-    """The exit to OpenTelemetry, where its API is installed."""
-    try:
-        from humanuser_adapters.telemetry.opentelemetry import OpenTelemetry  # noqa: PLC0415 - an extra
-
-        return (OpenTelemetry(),)
-    except (ImportError, TypeError):  # the second one of an API that is older than the extra allows
-        return ()
-
-
-@cache  # of instruments of one name OpenTelemetry heeds the first alone
-def telemetry_installed() -> Telemetry:
-    """The measurements of a process that chooses no exits: they leave through those that are installed."""
-    return Telemetry(*exits_installed())
