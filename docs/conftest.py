@@ -14,7 +14,7 @@ from servers import postgresql_server, postgresql_url
 
 __all__ = ["postgresql_server", "postgresql_url", "pytest_collect_file"]
 
-ON_POSTGRESQL = ["how-to/run-on-postgresql.md", "how-to/share-a-transaction.md"]
+ON_POSTGRESQL = ["how-to/run-on-postgresql.md", "how-to/share-a-transaction.md", "how-to/use-with-eventsourcing.md"]
 
 
 def enter_a_new_folder(namespace: dict[str, Any]) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
+import itertools
+import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import get_args
+from types import FunctionType, ModuleType
+from typing import Any, ForwardRef, get_args
 
 from google.protobuf.message import Message
+from pydantic import BaseModel
 
 from humanuser import Event, Fact, LimitReached
 from humanuser_adapters.api.methods import METHODS
@@ -19,6 +26,52 @@ from humanuser_adapters.telemetry.measurements import GAUGES, TIMED
 
 HERE = Path(__file__).parent / "reference"
 
+PUBLIC = {
+    "The rules": ("humanuser",),
+    "What proves them": ("humanuser.testing",),
+    "What follows from the events": ("humanuser_projections",),
+    "The whole": (
+        "humanuser_adapters.application",
+        "humanuser_adapters.async_application",
+        "humanuser_adapters.users",
+        "humanuser_adapters.host_transaction",
+        "humanuser_adapters.settings",
+    ),
+    "Codes": ("humanuser_adapters.vault", "humanuser_adapters.zitadel.codes"),
+    "Events and who follows them": (
+        "humanuser_adapters.event_store",
+        "humanuser_adapters.event_store.sqlite",
+        "humanuser_adapters.event_store.postgresql",
+        "humanuser_adapters.event_log",
+        "humanuser_adapters.subscription",
+        "humanuser_adapters.read_model",
+        "humanuser_adapters.rebuild",
+    ),
+    "Databases": ("humanuser_adapters.database", "humanuser_adapters.sqlite", "humanuser_adapters.postgresql"),
+    "Events in and out": (
+        "humanuser_adapters.event_row",
+        "humanuser_adapters.event_files",
+        "humanuser_adapters.replay",
+        "humanuser_adapters.zitadel.events",
+        "humanuser_adapters.zitadel.users",
+    ),
+    "SMS": ("humanuser_adapters.sms", "humanuser_adapters.outbox", "humanuser_adapters.send_budget"),
+    "The API": (
+        "humanuser_adapters.api",
+        "humanuser_adapters.api.grpc_server",
+        "humanuser_adapters.api.server",
+        "humanuser_adapters.auth",
+    ),
+    "Operations": (
+        "humanuser_adapters.telemetry",
+        "humanuser_adapters.telemetry.opentelemetry",
+        "humanuser_adapters.telemetry.prometheus",
+        "humanuser_adapters.log_fields",
+        "humanuser_adapters.log_formats",
+    ),
+}
+"""Every public module, by what it is for; a module that is not here is private."""
+
 
 def events() -> str:
     """Every event: its stored type, its older names, its payload, what it means."""
@@ -26,7 +79,7 @@ def events() -> str:
     for fact in (fact for fact in get_args(Event) if issubclass(fact, Fact)):
         names = "<br>".join(f"`{name}`" for name in (fact.type, *fact.legacy_types))
         payload = ", ".join(f"`{field.alias}`" for field in fact.model_fields.values()) or "none"
-        rows.append(f"| `{fact.__name__}` | {names} | {payload} | {_first_line(fact)} |")
+        rows.append(f"| `{fact.__name__}` | {names} | {payload} | {first_line(fact)} |")
     return _page(
         """
         # Events
@@ -169,12 +222,49 @@ def metrics() -> str:
     )
 
 
+def python_api() -> str:
+    """Every public name, and what is promised of names."""
+    lines: list[str] = []
+    for purpose, modules in PUBLIC.items():
+        lines += [f"## {purpose}", ""]
+        for module in map(importlib.import_module, modules):
+            names: Sequence[str] = module.__all__
+            lines += [f"### `{module.__name__}`", "", first_line(module), ""]
+            lines += [*(_entry(module, name) for name in names), ""]
+    return _page(
+        """
+        # Python API
+
+        All that is public: the names in the `__all__` of these modules, and of their classes what does not begin with an underscore.
+        Every other module and name is private and may change in any version.
+        [What a version promises](../explanation/versions.md) holds for this page.
+
+        A name is a class, a function, an error, a choice (of an enum), a port (a protocol to implement), a type (an alias) or a constant.
+        `…` stands for a default that does not fit here.
+        """,
+        ["", *lines[:-1]],
+    )
+
+
+def first_line(thing: object, module: ModuleType | None = None, name: str = "") -> str:
+    """What *thing* says first of itself; of what cannot have a docstring, what is written below *name* in *module*."""
+    thing = inspect.unwrap(thing) if callable(thing) else thing  # of a cache
+    if isinstance(thing, type | FunctionType | ModuleType):
+        text = thing.__doc__ or ""
+        if isinstance(thing, type) and text.startswith(f"{thing.__name__}("):
+            text = ""  # a dataclass without one
+    else:
+        text = _doc_below(module, name) if module else ""
+    return inspect.cleandoc(text).partition("\n")[0]
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "events.md": events,
     "refusals.md": refusals,
     "settings.md": settings,
     "api.md": api,
     "metrics.md": metrics,
+    "python-api.md": python_api,
 }
 
 
@@ -184,13 +274,99 @@ def main() -> None:
         (HERE / name).write_text(page(), encoding="utf-8")
 
 
-def _page(before: str, rows: list[str], after: str) -> str:
+def _page(before: str, rows: list[str], after: str = "") -> str:
     parts = (textwrap.dedent(before).strip(), "\n".join(rows), "", textwrap.dedent(after).strip())
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts).rstrip() + "\n"
 
 
-def _first_line(thing: type) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+def _entry(module: ModuleType, name: str) -> str:
+    thing = getattr(module, name)
+    return f"- {_kind(thing)} `{name}{_signature(thing)}`: {first_line(thing, module, name)}{_methods(thing)}"
+
+
+def _kind(thing: Any) -> str:  # Any: whatever has a name
+    if isinstance(inspect.unwrap(thing), FunctionType):
+        return "function"
+    if not isinstance(thing, type):
+        return "type" if callable(thing) or get_args(thing) else "constant"
+    if issubclass(thing, BaseException):
+        return "error"
+    if issubclass(thing, Enum):
+        return "choice"
+    return "port" if getattr(thing, "_is_protocol", False) else "class"
+
+
+def _signature(thing: Any) -> str:  # Any: as above
+    if _kind(thing) not in {"class", "function"} or inspect.isabstract(thing):
+        return ""
+    texts: dict[str, object] = {}
+    for kind in reversed(getattr(thing, "__mro__", ())):
+        texts |= vars(kind).get("__annotations__", {})
+    parameters = [
+        one.replace(
+            annotation=_written(texts.get(name, one.annotation)),
+            default=one.default if type(one.default) in _PLAIN or one.default is _EMPTY else _Text("…"),
+        )
+        for name, one in _parameters(thing)
+    ]
+    if any(one.annotation is _EMPTY for one in parameters):
+        return ""  # it is another library's
+    answer = inspect.signature(thing).return_annotation
+    return str(inspect.Signature(parameters, return_annotation=_Text(answer) if _kind(thing) == "function" else _EMPTY))
+
+
+def _parameters(thing: Any) -> Iterator[tuple[str, inspect.Parameter]]:  # Any: as above
+    if isinstance(thing, type) and issubclass(thing, BaseModel):  # their own signature has the names of what is stored
+        for name, field in thing.model_fields.items():
+            default = _EMPTY if field.is_required() else field.default
+            yield name, inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+    else:
+        yield from inspect.signature(thing).parameters.items()
+
+
+_EMPTY = inspect.Parameter.empty
+_PLAIN = (type(None), bool, int, str)
+
+
+class _Text(str):
+    """What is shown as it is, and not as a text in quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _written(annotation: object) -> object:
+    """*annotation* as it is written in the code, without what only checks it."""
+    if annotation is _EMPTY:
+        return _EMPTY
+    text = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else str(annotation)
+    return _Text(re.sub(r"^Annotated\[(.+?), .*\]$", r"\1", text))
+
+
+def _methods(thing: object) -> str:
+    if not isinstance(thing, type) or issubclass(thing, Enum | BaseException):
+        return ""
+    names = [
+        name
+        for name, one in vars(thing).items()
+        if not name.startswith(("_", "test_")) and isinstance(one, FunctionType | classmethod)
+        if not any(mark.startswith("hypothesis_stateful") for mark in vars(one))  # the rules of a machine
+    ]
+    return f" Methods: {_names(names)}." if names else ""
+
+
+def _doc_below(module: ModuleType, name: str) -> str:
+    """The text that stands below the assignment of *name* in *module*, or in the one that *module* has it from."""
+    body = ast.parse(inspect.getsource(module)).body
+    for statement, following in itertools.pairwise(body):
+        if isinstance(statement, ast.ImportFrom) and any(one.name == name for one in statement.names):
+            return _doc_below(importlib.import_module(str(statement.module)), name)
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
+            if named and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                return str(following.value.value)
+    return ""
 
 
 def _names(labels: Sequence[str]) -> str:

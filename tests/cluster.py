@@ -129,7 +129,7 @@ class Server:
         with (self.home / "server.log").open("ab") as log:
             process: subprocess.Popen[bytes] = subprocess.Popen(
                 [str(self.folder / "postgres"), "-D", str(self.data), *(f"--{setting}" for setting in settings)],
-                preexec_fn=_die_with_parent,  # noqa: PLW1509
+                preexec_fn=die_with_parent,  # noqa: PLW1509
                 stdout=log,
                 stderr=log,
                 **self.how,
@@ -172,7 +172,7 @@ class Server:
         return (self.home / "server.log").read_text()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Let no server outlive a test run that is killed (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGQUIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -40,6 +41,7 @@ def _databases_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def remembering(kind: type) -> Callable[..., None]:
         init = kind.__init__  # type: ignore[misc]  # of a class of ours
 
+        @functools.wraps(init)
         def remember(database: Any, *args: Any, **kwargs: Any) -> None:  # Any: whatever the constructor takes
             init(database, *args, **kwargs)
             opened.append(database)

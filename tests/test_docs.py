@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
 
 from humanuser_adapters.cli.app import app
+from reference import reference_pages
 from reliability.__main__ import PROOFS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def _reference_pages() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference_pages", ROOT / "docs" / "reference_pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("name", ["events.md", "refusals.md", "settings.md", "api.md", "metrics.md"])
+@pytest.mark.parametrize("name", ["events.md", "refusals.md", "settings.md", "api.md", "metrics.md", "python-api.md"])
 def test_a_page_of_reference_says_what_the_code_says(name: str) -> None:
-    pages = _reference_pages()
+    pages = reference_pages()
 
     assert (ROOT / "docs" / "reference" / name).read_text() == pages.PAGES[name](), "run: make docs"
 

@@ -270,3 +270,6 @@ def _opened_postgresql(url: str) -> tuple[Database, SqlEventRecorder, Within]:
 
 def _ignoring_the_connection(clock: Clock) -> Callable[[Connection], datetime]:
     return lambda _: clock()
+
+
+__all__ = ["Application"]

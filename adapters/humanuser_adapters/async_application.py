@@ -69,3 +69,6 @@ class AsyncApplication:
     def _close(self) -> None:
         self._threads.close()
         self._application.close()
+
+
+__all__ = ["AsyncApplication", "AsyncCommands"]

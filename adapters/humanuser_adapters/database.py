@@ -91,3 +91,6 @@ def text_of_time(moment: datetime) -> str:
 def time_of_text(text: str) -> datetime:
     """The moment that ``text_of_time`` wrote down, as any database gives it back."""
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+__all__ = ["Connection", "Database", "Rows"]

@@ -21,6 +21,7 @@ class Unreadable:
 
 
 Entry = Recorded | Unreadable
+"""A stored event, whether it can be read or not."""
 
 
 class EventLog(Protocol):
@@ -47,3 +48,6 @@ class HistoryLog(EventLog, Protocol):
 
         Only those up to the position *until*. Raises ``StoreUnavailable``.
         """
+
+
+__all__ = ["Entry", "EventLog", "Unreadable"]

@@ -87,3 +87,6 @@ class EventSource(Protocol):
 
     def lines(self, *, after: int = 0) -> Iterator[Line]:
         """The rows behind the line *after*; every call gives the same ones. Raises ``OSError``."""
+
+
+__all__ = ["EventRow", "EventSource", "Line", "Malformed", "UserKey"]

@@ -47,3 +47,6 @@ class Log(logging.LoggerAdapter[logging.Logger]):
     ) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**fields(), **(kwargs.get("extra") or {})}
         return msg, kwargs
+
+
+__all__ = ["about"]

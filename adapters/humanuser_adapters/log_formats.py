@@ -48,3 +48,6 @@ def _fields_of(record: logging.LogRecord, names: Sequence[str]) -> Mapping[str, 
 def _word(value: str) -> str:
     """*value* as one word, of which nobody can make another line or another field."""
     return value if re.fullmatch(r"[\w.:-]+", value, re.ASCII) else json.dumps(value)
+
+
+__all__ = ["JsonLines", "TextLines"]

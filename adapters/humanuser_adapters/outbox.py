@@ -385,3 +385,6 @@ def _delivery(row: Sequence[Any]) -> Delivery:  # Any: the columns have several 
         fence,
         note,
     )
+
+
+__all__ = ["Delivery", "State"]

@@ -348,3 +348,6 @@ class _Notifier:
 @functools.cache
 def _percent(query: str) -> Any:  # Any: the library wants texts that it can see are constant
     return query.replace("?", "%s")
+
+
+__all__ = ["PostgreSQLDatabase"]

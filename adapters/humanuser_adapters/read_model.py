@@ -49,3 +49,6 @@ class ReadModel(Protocol):
 
     def drop(self, connection: Connection) -> None:
         """Be no more."""
+
+
+__all__ = ["Difference", "KnownPhone"]

@@ -155,3 +155,6 @@ class Rebuild:
         query = "UPDATE humanuser_rebuilds SET token = token WHERE name = ? AND token = ?"
         if not connection.execute(query, (self._name, token)).rowcount:
             raise RebuildSuperseded
+
+
+__all__ = ["Progress", "RebuildSuperseded"]

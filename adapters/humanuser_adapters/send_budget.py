@@ -153,3 +153,6 @@ def _of(scope: Scope, to: PhoneNumber) -> str:
 
 def _shown(scope: Scope, to: PhoneNumber) -> str:
     return f"+{_of(scope, to)}" if scope is Scope.COUNTRY else to.masked
+
+
+__all__ = ["Scope", "SendLimit", "SmsBudget"]

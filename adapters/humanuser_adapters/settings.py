@@ -153,3 +153,6 @@ class Settings(BaseSettings):
         if self.policy == "zitadel":
             return Policy.zitadel()
         return Policy.model_validate_json(Path(self.policy).read_bytes())
+
+
+__all__ = ["LogFormat", "Settings", "SmsChoice"]

@@ -173,3 +173,6 @@ def _switch_to_wal(connection: sqlite3.Connection, patience: timedelta) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+__all__ = ["SQLiteDatabase"]

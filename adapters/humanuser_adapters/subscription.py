@@ -246,3 +246,6 @@ def move(connection: Connection, name: str, before: int, after: int) -> bool:
     """Have the subscription of *name* be at *after*; False: it is not at *before* any more."""
     query = "UPDATE humanuser_subscriptions SET position = ? WHERE name = ? AND position = ?"
     return connection.execute(query, (after, name, before)).rowcount == 1
+
+
+__all__ = ["Consumer", "ConsumerFailed", "Lag", "Parked", "Subscription"]

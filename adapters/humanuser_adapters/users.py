@@ -30,3 +30,6 @@ class Users:
     def history(self, user_id: str) -> Sequence[Recorded]:
         """All that happened to the user. Raises ``UnreadableEvent``, ``StoreUnavailable``."""
         return self.store.load(self.instance_id, user_id)
+
+
+__all__ = ["Users"]

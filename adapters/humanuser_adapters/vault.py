@@ -127,3 +127,6 @@ def _sync(folder: Path) -> None:
 
 def _bound_to(owner: CodeOwner) -> bytes:
     return "\0".join(("phone", owner.instance_id, owner.user_id)).encode()  # no id has a NUL
+
+
+__all__ = ["AesGcmVault", "Keys", "draw_code"]

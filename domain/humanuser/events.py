@@ -204,6 +204,7 @@ Event = (
     | UserRemoved
     | UnknownEvent
 )
+"""Everything that can have happened to a user."""
 
 
 class _Envelope(NamedTuple):

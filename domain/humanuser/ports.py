@@ -127,6 +127,7 @@ class Unknown:
 
 
 SmsOutcome = Accepted | Retryable | Permanent | Misconfigured | Unknown
+"""What came of one attempt to hand over an SMS."""
 
 
 class SmsSender(Protocol):

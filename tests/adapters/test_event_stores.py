@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 import pytest
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
-from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, TrackingRecorder
+from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent, TrackingRecorder
 from eventsourcing.tests.persistence import (
     ApplicationRecorderTestCase,
     ProcessRecorderTestCase,
@@ -26,13 +27,16 @@ from humanuser import (
     PhoneVerificationCodeAdded,
     PhoneVerificationCodeSent,
     PhoneVerified,
+    Recorded,
     UnknownEvent,
     UnreadableEvent,
 )
 from humanuser.testing import AT, EventStoreContract
 from humanuser.testing.event_store import ADDED, CHANGED, CODE
+from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_store import (
     REGISTRY,
+    AggregateLog,
     MemoryEventRecorder,
     SQLiteEventRecorder,
     SQLiteTrackingEventRecorder,
@@ -43,6 +47,7 @@ from humanuser_adapters.event_store import (
 from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder, PostgreSQLTrackingEventRecorder
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
+from humanuser_adapters.subscription import Subscription
 
 
 class _StoreOfOurs(EventStoreContract):
@@ -219,6 +224,32 @@ def test_an_application_of_the_library_keeps_its_aggregates_beside_our_users(tmp
     assert [recorded.event for recorded in store.read_all(after=0, limit=10)] == [ADDED]
     assert store.user_ids("default", limit=10) == ["user1"]
     assert store.head() == 3
+
+
+def test_a_subscription_follows_the_librarys_aggregates_beside_our_users(any_database: Database) -> None:
+    class Seen:
+        def __init__(self) -> None:
+            self.events: list[Recorded] = []
+
+        def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:  # noqa: ARG002 - keeps them here
+            self.events += events
+
+    sqlite = isinstance(any_database, SQLiteDatabase)
+    kind = SQLiteEventRecorder if sqlite else PostgreSQLEventRecorder
+    greetings = kind(any_database, aggregate_type="greeting")
+    store = UserEventStore(greetings)
+    states = [b'{"text": "hello"}', b"\xff sealed"]
+    add(store, "user1")
+    greetings.insert_events([StoredEvent("greeting1", n, "Greeted", state) for n, state in enumerate(states, 1)])
+    ours, theirs = Seen(), Seen()
+
+    Subscription("ours", any_database, store, ours).catch_up()
+    Subscription("theirs", any_database, AggregateLog(greetings, "greeting"), theirs).catch_up()
+
+    assert [one.event for one in ours.events] == [ADDED]
+    assert [(one.user_id, one.sequence) for one in theirs.events] == [("greeting1", 1), ("greeting1", 2)]
+    assert [one.event for one in theirs.events] == [UnknownEvent("Greeted", state) for state in states]
+    assert AggregateLog(greetings, "greeting").head() == store.head() == 3
 
 
 def test_a_position_is_never_given_out_again(tmp_path: Path) -> None:

@@ -97,3 +97,6 @@ def _headers_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Mapping[str,
 
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+__all__ = ["GrpcServer"]

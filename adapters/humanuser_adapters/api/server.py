@@ -101,3 +101,6 @@ class ApiServer(uvicorn.Server):
             return None
         pair = (self._certificate.key.read_bytes(), self._certificate.chain.read_bytes())
         return grpc.ssl_server_credentials([pair])
+
+
+__all__ = ["ApiServer", "Certificate"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from humanuser import EVERY_ORGANIZATION
 
 PERMISSIONS = ("user.read", "user.write")
+"""What a caller may be allowed to do with users."""
 
 _WRITERS = (
     "IAM_OWNER",

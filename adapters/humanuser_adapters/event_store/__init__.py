@@ -1,5 +1,6 @@
 """Where events are kept: in a SQLite file or in memory, through recorders of the ``eventsourcing`` library."""
 
+from humanuser_adapters.event_store.aggregate_log import AggregateLog
 from humanuser_adapters.event_store.event_json import REGISTRY, event_of, payload_of
 from humanuser_adapters.event_store.event_rows import EventRows
 from humanuser_adapters.event_store.memory import MemoryEventRecorder
@@ -10,6 +11,7 @@ from humanuser_adapters.event_store.user_event_store import UserEventStore
 
 __all__ = [
     "REGISTRY",
+    "AggregateLog",
     "Envelope",
     "EventRecorder",
     "EventRows",

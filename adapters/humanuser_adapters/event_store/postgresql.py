@@ -155,10 +155,10 @@ class PostgreSQLTransactionRecorder(SqlEventRecorder):
         horizon: int = connection.execute("SELECT humanuser_horizon()").fetchone()[0]
         return horizon  # what is read after this sees all that was stored up to it
 
-    def _state(self, payload: str | bytes | None) -> bytes:
+    def state(self, payload: str | bytes | None) -> bytes:
         if isinstance(payload, str) and payload.startswith(_BASE64):
             return base64.b64decode(json.loads(payload))
-        return super()._state(payload)
+        return super().state(payload)
 
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         connection.execute(_LOCK_POSITIONS)
@@ -206,6 +206,8 @@ class Factory(library.PostgresFactory):
         super().__init__(env)
         names = {"dbname": "DBNAME", "host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
         given = {name: self.env.get(f"POSTGRES_{variable}") for name, variable in names.items()}
+        if schema := self.env.get("POSTGRES_SCHEMA"):
+            given["options"] = f"-csearch_path={schema}"
         self._database = PostgreSQLDatabase(make_conninfo(**{name: text for name, text in given.items() if text}))
 
     def application_recorder(self) -> ApplicationRecorder:

@@ -137,7 +137,7 @@ class SqlEventRecorder(EventRecorder):
         bounds = (-1 if gt is None else gt, _MOST if lte is None else lte, _MOST if limit is None else limit)
         with self._database.read() as connection:
             rows = connection.execute(query, (*self._scope, str(originator_id), *bounds)).fetchall()
-        return [StoredEvent(self._id_of(row[2]), row[3], row[4], self._state(row[9])) for row in rows]
+        return [StoredEvent(self._id_of(row[2]), row[3], row[4], self.state(row[9])) for row in rows]
 
     def select_notifications(
         self,
@@ -157,7 +157,7 @@ class SqlEventRecorder(EventRecorder):
         with self._database.read() as connection:
             horizon = min(_MOST if stop is None else stop, self._horizon(connection))
             rows = connection.execute(query, (after, horizon, *self._scope, *topics, limit)).fetchall()
-        return [Notification(self._id_of(row[2]), row[3], row[4], self._state(row[9]), row[0]) for row in rows]
+        return [Notification(self._id_of(row[2]), row[3], row[4], self.state(row[9]), row[0]) for row in rows]
 
     def max_notification_id(self) -> int | None:
         with self._database.read() as connection:
@@ -193,7 +193,7 @@ class SqlEventRecorder(EventRecorder):
         """The position up to which nothing can come in any more."""
         return _MOST
 
-    def _state(self, payload: str | bytes | None) -> bytes:
+    def state(self, payload: str | bytes | None) -> bytes:
         """The bytes that were stored as *payload*."""
         return payload.encode() if isinstance(payload, str) else payload or b""
 

@@ -88,12 +88,12 @@ class UserEventStore:
 
     def read_log(self, *, after: int, limit: int) -> Sequence[Entry]:
         """What ``read_all`` gives, with an ``Unreadable`` for each event at which that would stop."""
-        return [_entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit)]
+        return [entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit)]
 
     def read_histories(self, *, after: Place, until: int, limit: int) -> Sequence[tuple[Place, Entry]]:
         """The same, user by user, each in sequence order, up to the position *until*."""
         rows = self._recorder.select_histories(AGGREGATE_TYPE, after=after, until=until, limit=limit)
-        return [(row[1:4], _entry(row)) for row in rows]
+        return [(row[1:4], entry(row)) for row in rows]
 
     def user_ids(self, instance_id: str, *, after: str = "", limit: int) -> Sequence[str]:
         """The ids of the next *limit* users with a history behind the id *after*, in the order of ids.
@@ -110,7 +110,8 @@ def _recorded(rows: Iterable[Row]) -> list[Recorded]:
     return [_one_recorded(row) for row in rows]
 
 
-def _entry(row: Row) -> Entry:
+def entry(row: Row) -> Entry:
+    """The event in *row*, or why it cannot be read."""
     try:
         return _one_recorded(row)
     except UnreadableEvent as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Labels = Mapping[str, str]
+"""What a measurement is about, by name."""
 
 COMMAND_NAME = "humanuser.command.name"
 PROVIDER = "humanuser.sms.provider"

@@ -69,3 +69,6 @@ class OpenTelemetry:
 
 def _callback(gauge: Gauge, read: Read) -> Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]:
     return lambda _: [metrics.Observation(one.value, one.labels) for one in read(gauge)]
+
+
+__all__ = ["OpenTelemetry"]

@@ -77,3 +77,6 @@ def _name(name: str, unit: str = "") -> str:
 
 def _values(names: Sequence[str], labels: Labels) -> list[str]:
     return [labels.get(name, "") for name in names]
+
+
+__all__ = ["Prometheus"]

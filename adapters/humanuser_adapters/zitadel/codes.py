@@ -56,3 +56,6 @@ class WithZitadelCodes:
         if not clear.isprintable() or not 0 < len(clear) <= MOST_CHARACTERS:  # nothing else tells a wrong key
             raise CodeUnreadable("what ZITADEL sealed is spoilt, or the key is another one")
         return VerificationCode(clear)
+
+
+__all__ = ["WithZitadelCodes", "zitadel_keys"]

@@ -95,3 +95,6 @@ def _event_row(row: tuple[Any, ...]) -> EventRow:  # Any: what the columns hold
     columns["payload"] = Raw(NO_PAYLOAD if payload is None else payload.encode())
     columns["position"] = Raw(str(columns["position"]).encode())
     return EventRow(**columns)
+
+
+__all__ = ["ZitadelEvents", "zitadel_events"]

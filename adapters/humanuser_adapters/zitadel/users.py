@@ -27,3 +27,6 @@ def zitadel_phones(url: str) -> Iterator[Iterator[KnownPhone]]:
                 yield (KnownPhone(*row) for row in cursor)
     except psycopg.Error as error:
         raise StoreUnavailable(str(error).strip()) from error
+
+
+__all__ = ["zitadel_phones"]

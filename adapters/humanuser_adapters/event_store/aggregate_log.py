@@ -1,0 +1,28 @@
+"""The log of a host's own aggregates, for a subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from humanuser_adapters.event_log import Entry
+from humanuser_adapters.event_store.recorder import Row
+from humanuser_adapters.event_store.sql import SqlEventRecorder
+from humanuser_adapters.event_store.user_event_store import entry
+
+
+class AggregateLog:
+    """All events of one type of aggregates, as an application of the library stored them.
+
+    They come as an ``UnknownEvent``, with the aggregate's id for a user's.
+    """
+
+    def __init__(self, recorder: SqlEventRecorder, aggregate_type: str) -> None:
+        self._recorder = recorder
+        self._aggregate_type = aggregate_type
+
+    def read_log(self, *, after: int, limit: int) -> Sequence[Entry]:
+        rows = self._recorder.select_log(self._aggregate_type, after=after, limit=limit)
+        return [entry(row._replace(payload=self._recorder.state(row.payload))) for row in map(Row._make, rows)]
+
+    def head(self) -> int:
+        return self._recorder.head()
