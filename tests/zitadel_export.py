@@ -116,7 +116,9 @@ class Life:
 
     def _goes(self) -> tuple[str, Pushed]:
         """For a while, or for good."""
-        gone, self._back = self._chance.choice((("locked", "unlocked"), ("deactivated", "reactivated"), ("removed", "")))
+        gone, self._back = self._chance.choice(
+            (("locked", "unlocked"), ("deactivated", "reactivated"), ("removed", ""))
+        )
         self.over = not self._back
         return "admin", [(f"user.{gone}", None)]
 

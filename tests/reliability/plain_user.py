@@ -35,9 +35,7 @@ class PlainRow(NamedTuple):
         """The row in *line*."""
         row = json.loads(line)
         at = datetime.fromisoformat(row["created_at"])
-        return cls(
-            row["aggregate_id"], row["sequence"], at, row["event_type"], row["payload"] or {}, str(row["owner"])
-        )
+        return cls(row["aggregate_id"], row["sequence"], at, row["event_type"], row["payload"] or {}, str(row["owner"]))
 
 
 class Question(NamedTuple):
@@ -62,7 +60,7 @@ class PlainUser(NamedTuple):
     owner: str
 
 
-def answer_of_rows(rows: Iterable[PlainRow], question: Question) -> PlainUser | None:
+def plain_user(rows: Iterable[PlainRow], question: Question) -> PlainUser | None:
     """The user whose *rows*, in their order, these are; None: there was none."""
     past = [row for row in rows if _by_then(row, question)]
     if not past or past[-1].event_type == "user.removed":
@@ -79,22 +77,14 @@ def answer_of_rows(rows: Iterable[PlainRow], question: Question) -> PlainUser | 
     )
 
 
-def answer_of(user: UserAsOf | None) -> PlainUser | None:
-    """The same, of what was answered."""
+def answers_of(user: UserAsOf | None) -> set[PlainUser | None]:
+    """The same, of what was answered: as decisions saw the user, and as reads did."""
     if user is None:
-        return None
-    number = user.phone.phone.e164 if user.phone.phone else None
-    assert (user.user.phone, user.user.phone_verified) == (user.phone.phone, user.phone.verified)
-    details = user.details
-    return PlainUser(
-        user.user.state.value,
-        number,
-        user.phone.verified,
-        details.sequence,
-        details.creation_date,
-        details.change_date,
-        details.resource_owner,
-    )
+        return {None}
+    state, details = user.user.state.value, user.details
+    rest = (details.sequence, details.creation_date, details.change_date, details.resource_owner)
+    phones = ((user.user.phone, user.user.phone_verified), (user.phone.phone, user.phone.verified))
+    return {PlainUser(state, phone.e164 if phone else None, verified, *rest) for phone, verified in phones}
 
 
 def _by_then(row: PlainRow, question: Question) -> bool:
