@@ -44,11 +44,13 @@ class Life:
         self.user_id = str(165617850692785673 + number * 65536 + chance.randrange(65536))
         self.owner = chance.choice(OWNERS)
         self.sequence = 0
+        self.over = False
         self._chance = chance
         self._legacy = number % 7 == 0
         self._phone = ""
         self._verified = False
         self._pending = False
+        self._back = ""
 
     def push(self) -> tuple[str, Pushed]:
         """Who does what next."""
@@ -58,6 +60,8 @@ class Life:
         if self._phone:
             steps += [self._removes] if self._chance.random() < 0.1 else []
             steps += [] if self._verified else [self._resends]
+        steps += [self._comes_back] if self._back else []
+        steps += [self._goes] if not self._back and self._chance.random() < 0.05 else []
         if self._pending:
             steps += [self._sent, self._verifies, self._verifies, self._fails]
         return self._chance.choice(steps)()
@@ -110,6 +114,18 @@ class Life:
         self._phone, self._verified, self._pending = "", False, False
         return "admin", [(self._named("human.phone.removed"), None)]
 
+    def _goes(self) -> tuple[str, Pushed]:
+        """For a while, or for good."""
+        gone, self._back = self._chance.choice(
+            (("locked", "unlocked"), ("deactivated", "reactivated"), ("removed", ""))
+        )
+        self.over = not self._back
+        return "admin", [(f"user.{gone}", None)]
+
+    def _comes_back(self) -> tuple[str, Pushed]:
+        back, self._back = self._back, ""
+        return "admin", [(f"user.{back}", None)]
+
     def _something_else(self) -> tuple[str, Pushed]:
         name = self._chance.choice(
             (
@@ -138,20 +154,25 @@ class Life:
 
 
 def zitadel_events(count: int, users: int, seed: int = 1) -> Iterator[EventRow]:
-    """*count* events of at most *users* users, in position order; the same for the same *seed*."""
+    """*count* events in position order; the same for the same *seed*.
+
+    They are of at most *users* users, and of another one whenever all of these are removed.
+    """
     chance = random.Random(seed)  # noqa: S311 - the same for the same seed
     lives: list[Life] = []
     born = given = 0
     now = BEGIN
     pushes = max(int(count / 1.18), 1)
     while given < count:
-        if born < users and (not lives or chance.random() < users / pushes * 1.1):
+        if not lives or (born < users and chance.random() < users / pushes * 1.1):
             lives.append(Life(born, chance))
             born += 1
         life = lives[-1] if not lives[-1].sequence else chance.choice(lives)
         if chance.random() < 0.95:  # else at the same moment as the push before
             now += timedelta(microseconds=chance.choice((1, 1000, 250_000, 1_000_000, chance.randrange(1, 90_000_000))))
         creator, pushed = life.push()
+        if life.over:
+            lives.remove(life)
         for order, (name, payload) in enumerate(pushed[: count - given], 1):
             life.sequence += 1
             given += 1

@@ -33,6 +33,7 @@ PROOFS = {
     "R14": "secrets_hidden",
     "R15": "appends",
     "R16": "starts",
+    "R17": "imports",
 }
 """The module of each."""
 
