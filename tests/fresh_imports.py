@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Imported:
 def freshly_imported(statement: str) -> Imported:
     """What the import *statement* took, and which modules it brought."""
     program = _PROGRAM.format(statement=statement)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # so that it finds what this process finds
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=paths)
     seconds, modules = json.loads(done.stdout)
     return Imported(seconds, frozenset(modules))

@@ -17,7 +17,7 @@ from humanuser_adapters.cli.app import app
 from reliability.__main__ import PROOFS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 
 
 def _reference_pages() -> ModuleType:

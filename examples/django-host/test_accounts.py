@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -38,9 +37,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def sending(data: Path) -> Iterator[Path]:
     """The file of the SMS that the command sends, while it runs."""
-    command = _send_sms_codes()
-    yield data / "sms.jsonl"
-    _stopped(command)
+    with _command():
+        yield data / "sms.jsonl"
 
 
 def test_a_user_proves_a_new_number_with_the_code_of_the_sms(sending: Path) -> None:
@@ -81,7 +79,10 @@ def test_a_refused_number_is_told(data: Path) -> None:
 
 @pytest.mark.usefixtures("data")
 def test_the_command_stops_when_it_is_told_to() -> None:
-    assert _stopped(_send_sms_codes()) == "stopped\n"
+    with _command() as command:
+        pass
+
+    assert command.returncode == 0
 
 
 def _signed_up(name: str) -> Client:
@@ -91,19 +92,18 @@ def _signed_up(name: str) -> Client:
     return client
 
 
-def _send_sms_codes() -> subprocess.Popen[str]:
-    command = subprocess.Popen([sys.executable, "manage.py", "send_sms_codes"], stdout=subprocess.PIPE, text=True)
-    assert command.stdout
-    assert command.stdout.readline() == "sending\n"
-    return command
-
-
-def _stopped(command: subprocess.Popen[str]) -> str:
-    """What it still said."""
-    command.send_signal(signal.SIGTERM)
-    said, _ = command.communicate(timeout=20)
-    assert command.returncode == 0
-    return said
+@contextmanager
+def _command() -> Iterator[subprocess.Popen[str]]:
+    """``manage.py send_sms_codes``, at work while the block runs, and told to stop at its end."""
+    command = [sys.executable, "manage.py", "send_sms_codes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout
+            assert running.stdout.readline() == "sending\n"
+            yield running
+        finally:
+            running.terminate()
+            running.communicate(timeout=20)
 
 
 def _sent(file: Path) -> list[tuple[str, str]]:
