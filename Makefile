@@ -7,7 +7,7 @@
 # make reliability  kills, power losses, failovers and races, and a table of what came of them; QUICK=1, PROOFS='R1 R4'
 # make docs    the pages of reference that follow from the code
 # make protos  the Python of the API's .proto files
-# make bench   the speed of commands and of replay beside their floors, and how long an event loop stands still
+# make bench   the speed of commands, of replay and of the import beside their floors, and how long an event loop stands still
 # make lock    choose newer dependencies
 PYTHON ?= python3
 VENV ?= .venv
@@ -61,6 +61,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.transport
 	$(BIN)/python -m benchmarks.event_loop
 	$(BIN)/python -m benchmarks.replay
+	$(BIN)/python -m benchmarks.import_time
 
 wheel: $(READY)
 	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .

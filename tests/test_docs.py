@@ -16,7 +16,7 @@ from reference import reference_pages
 from reliability.__main__ import PROOFS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 
 
 @pytest.mark.parametrize("name", ["events.md", "refusals.md", "settings.md", "api.md", "metrics.md", "python-api.md"])
