@@ -17,6 +17,8 @@ from humanuser_adapters.bell import Bell
 from humanuser_adapters.database import Connection, RowsClash
 from humanuser_adapters.migrations import bring_up_to_date, version_of
 
+CACHE_KIB = 32 * 1024
+"""How much of the file the writer keeps in memory: the index of users' events is written all over."""
 POLL_SECONDS = 0.005
 """How often writes of other processes are looked for; a look takes microseconds."""
 
@@ -44,6 +46,7 @@ class SQLiteDatabase:
             with contextlib.suppress(FileExistsError):  # people's numbers: for the owner's eyes only
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             self._writer = self.connect()
+            self._writer.execute(f"PRAGMA cache_size={-CACHE_KIB}")
             _switch_to_wal(self._writer, patience)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error

@@ -130,8 +130,7 @@ def _in_order(row: EventRow) -> EventRow:
         if payload[:1] != b"{":
             raise ValueError("payload is neither null nor an object")
         payload.decode()  # the decoder did not look at it
-    texts = (row.instance_id, row.aggregate_type, row.aggregate_id, row.event_type, row.creator, row.owner)
-    if "\0" in "".join(texts):
+    if "\0" in f"{row.instance_id}{row.aggregate_type}{row.aggregate_id}{row.event_type}{row.creator}{row.owner}":
         raise ValueError("a column holds a NUL, which no database takes")
     return row
 

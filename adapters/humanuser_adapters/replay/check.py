@@ -65,18 +65,18 @@ class HistoryCheck:
 
     def problems(self, lines: Sequence[Line]) -> Iterator[Problem]:
         """What is wrong with the next *lines*."""
-        rows = [(place, row) for place, row in lines if isinstance(row, EventRow)]
-        users = {row.user for _, row in rows}
+        rows = [(place, row, row.user) for place, row in lines if isinstance(row, EventRow)]
+        users = {user for _, _, user in rows}
         self._heads.fetch(users)
         stored_heads = {} if self._empty else self._stored.stored_heads(users)
         yield from (Problem(place, row.reason, row.user) for place, row in lines if isinstance(row, Malformed))
         there = []
-        for place, row in rows:
-            head = stored_heads.get(row.user, 0)
+        for place, row, user in rows:
+            head = stored_heads.get(user, 0)
             if row.sequence <= head:
                 there.append((place, row))
-            elif reason := self._twice_or_too_early(place, row, head) or self._unreadable(row):
-                yield Problem(place, reason, row.user)
+            elif reason := self._twice_or_too_early(place, user, row.sequence, head) or self._unreadable(row):
+                yield Problem(place, reason, user)
         if there:
             yield from self._different(there)
 
@@ -88,8 +88,7 @@ class HistoryCheck:
             last = self._heads.recent.get(user) or self._stored.stored_heads([user]).get(user, 0)
             yield Problem(place, f"sequence {sequence} comes after {last}, so events are missing", user)
 
-    def _twice_or_too_early(self, place: int, row: EventRow, head: int) -> str:
-        user, sequence = row.user, row.sequence
+    def _twice_or_too_early(self, place: int, user: UserKey, sequence: int, head: int) -> str:
         last = self._heads.recent.get(user, head)
         if sequence == last + 1:
             self._heads.recent[user] = sequence

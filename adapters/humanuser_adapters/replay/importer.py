@@ -111,8 +111,7 @@ class _Early:
 
     def in_order(self, place: int, row: EventRow) -> Iterator[EventRow]:
         """The rows that can be stored now that *row* is there."""
-        last = self._last.get(row.user)
-        if last is None:
+        if not self._last or row.user not in self._last:
             yield row
             return
         waiting = self._waiting.setdefault(row.user, {})
@@ -160,7 +159,7 @@ class Importer:
         for batch in _batches(source.lines(after=0 if all_again else stored_up_to), LINES_A_BATCH):
             rows: list[EventRow] = []
             for place, content in batch:
-                if isinstance(content, Malformed) or content.user in bad.users:
+                if isinstance(content, Malformed) or (bad.users and content.user in bad.users):
                     summary.put_aside += 1
                     if put_aside is not None:
                         put_aside(content)
