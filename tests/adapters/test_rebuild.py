@@ -228,6 +228,17 @@ def test_pages_go_on_behind_any_place(world: World) -> None:
     assert places == [("default", "ada", 1), ("default", "ada", 2), *[("default", "bob", one) for one in (1, 2, 3)]]
 
 
+@pytest.mark.parametrize("any_database", ["sqlite"], indirect=True)
+def test_a_user_id_that_is_spoilt_is_parked_and_passed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild_module, "PAGE", 1)
+    world.change("UPDATE humanuser_events SET aggregate_id = CAST(x'6164ff' AS TEXT) WHERE aggregate_id = 'ada'")
+
+    world.rebuild.run()
+
+    assert world.phones() == {"bob": "+41791234567"}
+    assert [one.position for one in world.users.parked()] == [1, 2, 6]
+
+
 def test_a_failing_read_model_leaves_the_old_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(_: UserReadModels, __: Connection, events: Sequence[Recorded]) -> None:
         raise ZeroDivisionError(len(events))

@@ -36,10 +36,10 @@ _ROW = """
 _STREAM = f"{_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ? AND sequence > ? ORDER BY sequence"
 _LOG = f"{_ROW} WHERE position > ? AND position <= ? AND aggregate_type = ? ORDER BY position LIMIT ?"
 _HISTORIES = f"""
-    {_ROW} WHERE (instance_id, aggregate_type, aggregate_id, sequence) > (CAST(? AS text), ?, CAST(? AS text), ?)
-    AND aggregate_type = ?
-    AND position <= ? ORDER BY instance_id, aggregate_type, aggregate_id, sequence LIMIT ?
+    {_ROW} WHERE (instance_id, aggregate_type, aggregate_id, sequence) > ({{instance_id}}, ?, {{aggregate_id}}, ?)
+    AND aggregate_type || '' = ? AND position <= ? ORDER BY instance_id, aggregate_type, aggregate_id, sequence LIMIT ?
 """
+"""In the order of the primary key. That the type is compared as an expression keeps SQLite from sorting by the rest."""
 _COMMAND = f"{_ROW} WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order"
 _IDS = """
     SELECT DISTINCT aggregate_id FROM humanuser_events
@@ -102,9 +102,12 @@ class SqlEventRecorder(EventRecorder):
         self, aggregate_type: str, *, after: tuple[str, str, int], until: int, limit: int
     ) -> Sequence[Row]:
         instance_id, aggregate_id, sequence = after
-        place = (self._bound(instance_id), aggregate_type, self._bound(aggregate_id), sequence)
+        instance_mark, instance = self._bound(instance_id)
+        aggregate_mark, aggregate = self._bound(aggregate_id)
+        query = _HISTORIES.format(instance_id=instance_mark, aggregate_id=aggregate_mark)
+        values = (instance, aggregate_type, aggregate, sequence, aggregate_type, until, limit)
         with self._database.read(at_length=True) as connection:
-            return self._rows(connection, _HISTORIES, (*place, aggregate_type, until, limit))
+            return self._rows(connection, query, values)
 
     def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
         with self._database.glance() as connection:
@@ -185,9 +188,9 @@ class SqlEventRecorder(EventRecorder):
         """All that *query* gives."""
         return connection.execute(query, values).fetchall()
 
-    def _bound(self, text: str) -> object:
-        """*text*, which was read from a column, as a value for a query."""
-        return text
+    def _bound(self, text: str) -> tuple[str, object]:
+        """What stands in a query for *text*, which was read from a column, and its value."""
+        return "?", text
 
     def _horizon(self, connection: Connection) -> int:  # noqa: ARG002 - not everybody has to ask
         """The position up to which nothing can come in any more."""

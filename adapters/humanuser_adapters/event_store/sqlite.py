@@ -102,8 +102,12 @@ class SQLiteEventRecorder(SqlEventRecorder):
         finally:
             connection.text_factory = str
 
-    def _bound(self, text: str) -> object:
-        return text.encode(errors="surrogateescape")  # it may be spoilt
+    def _bound(self, text: str) -> tuple[str, object]:
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # it is spoilt, and read all the same
+            return "CAST(? AS text)", text.encode(errors="surrogateescape")
+        return super()._bound(text)
 
 
 class SQLiteTrackingEventRecorder(SQLiteEventRecorder, SqlTrackingEventRecorder):
