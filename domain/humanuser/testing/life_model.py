@@ -36,7 +36,7 @@ from humanuser.errors import (
     UserNotFound,
     UserNotInitialised,
 )
-from humanuser.policy import Policy
+from humanuser.policy import REMEMBERED_CODES, Policy
 from humanuser.verification_code import VerificationCode
 
 Refusal = type[DomainError]
@@ -216,7 +216,7 @@ class ModelUser:
             "verified": self.verified,
             "last verified": self.last_verified,
             "failures in a row": self.failures,
-            "codes asked at": tuple(self.asked_at),
+            "codes asked at": tuple(self.asked_at[-REMEMBERED_CODES:]),
             "code": code and (code.sequence, code.number, code.added_at, code.failures, code.sent, code.returned),
         }
 

@@ -252,7 +252,14 @@ def _may_get_sms(text: str) -> bool:
     number = phonenumbers.parse(text)
     refused = {kind.type for kind in PhoneKind}
     length = phonenumbers.is_possible_number_with_reason(number)
-    return length == ValidationResult.IS_POSSIBLE and phonenumbers.number_type(number) not in refused
+    possible = length == ValidationResult.IS_POSSIBLE and phonenumbers.number_type(number) not in refused
+    return possible and _reads_as_itself(number)
+
+
+def _reads_as_itself(number: phonenumbers.PhoneNumber) -> bool:
+    """Whether its E.164, read again, is the same number; with a zero too many, for a trunk prefix, it is not."""
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return bool(phonenumbers.format_number(phonenumbers.parse(e164), phonenumbers.PhoneNumberFormat.E164) == e164)
 
 
 def _is_impossible(text: str) -> bool:
