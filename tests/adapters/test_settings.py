@@ -50,6 +50,7 @@ def test_nothing_needs_to_be_set() -> None:
         "sms_per_country_an_hour": 1000,
         "code_keys": None,
         "code_key_file": None,
+        "zitadel_keys": None,
         "token_file": None,
         "host": "127.0.0.1",
         "port": 8080,
