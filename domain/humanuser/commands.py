@@ -13,6 +13,7 @@ from humanuser.errors import (
     CodeEmpty,
     CodeInvalid,
     CommandIdReused,
+    DomainError,
     SequenceConflict,
     TextInvalid,
     TooMuchContention,
@@ -251,17 +252,19 @@ class Commands:
 
     def _carry_out(self, user_id: str, decide: Decision, by: By) -> tuple[HumanUser, Sequence[Recorded]]:
         """The user before the decision, and what was stored because of it."""
-        if by.command_id is not None:
-            _require_text("Command id", by.command_id)
-            stored = self._store.find_command(self._instance_id, user_id, by.command_id)
-            if stored and by.organization in ("", stored[0].resource_owner):
-                return self._load(user_id), _of(by, stored)
+        if earlier := self._carried_out(user_id, by):
+            return earlier
         for _ in range(DECISIONS):
             user = self._load(user_id)
             if by.organization and user.resource_owner != by.organization:
                 user = HumanUser(sequence=user.sequence)  # not found, as if nothing had happened
             now = self._clock()
-            events = decide(user, now)
+            try:
+                events = decide(user, now)
+            except DomainError:
+                if earlier := self._carried_out(user_id, by):  # since we looked: the same was asked twice at once
+                    return earlier
+                raise
             try:
                 stored = self._store.append(
                     self._instance_id,
@@ -277,6 +280,16 @@ class Commands:
                 continue
             return user, _of(by, stored)
         raise TooMuchContention
+
+    def _carried_out(self, user_id: str, by: By) -> tuple[HumanUser, Sequence[Recorded]] | None:
+        """The user, and what was stored when the command of this id was carried out; None: it was not yet."""
+        if by.command_id is None:
+            return None
+        _require_text("Command id", by.command_id)
+        stored = self._store.find_command(self._instance_id, user_id, by.command_id)
+        if not stored or by.organization not in ("", stored[0].resource_owner):
+            return None
+        return self._load(user_id), _of(by, stored)
 
     def _load(self, user_id: str) -> HumanUser:
         return HumanUser.replay(self._store.load(self._instance_id, user_id))

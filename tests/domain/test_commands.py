@@ -357,6 +357,36 @@ def test_a_result_is_not_told_to_another_organization(commands: Commands) -> Non
         commands.change_phone("user1", OLD, by=By("admin", organization="org2", command_id="command1"))
 
 
+@pytest.mark.parametrize("organization", ["org1", ""])
+def test_a_command_that_comes_twice_at_once_is_answered_as_the_first(
+    commands: Commands, store: UserEventStore, vault: AesGcmVault, clock: FakeClock, organization: str
+) -> None:
+    commands.add_human_user("user1", ADDED, by=ADMIN)
+    by = By("admin", organization=organization, command_id="command1")
+    first: list[Details] = []
+
+    class Overtaken(UserEventStore):
+        """Between the look for the command and the user, the same command is carried out by another."""
+
+        def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:
+            if not first:
+                first.append(commands.change_phone(user_id, OLD, by=by))
+            return super().load(instance_id, user_id)
+
+    overtaken = Commands(Overtaken(store._recorder), vault, clock, always_the_same)  # noqa: SLF001 - the same events
+    second = overtaken.change_phone("user1", OLD, by=by)
+
+    assert [second] == first
+    assert store.head() == 3
+
+
+def test_a_refusal_with_a_command_id_stays_one(commands: Commands) -> None:
+    commands.add_human_user("user1", ADDED, phone=OLD, by=ADMIN)
+
+    with pytest.raises(PhoneNotChanged):
+        commands.change_phone("user1", OLD, by=By("admin", organization="org1", command_id="command1"))
+
+
 def test_a_command_id_is_one_users(commands: Commands) -> None:
     by = By("admin", organization="org1", command_id="command1")
     commands.add_human_user("user1", ADDED, by=by)
