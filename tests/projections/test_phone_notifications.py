@@ -96,6 +96,12 @@ def test_a_new_code_calls_for_an_sms() -> None:
     )
 
 
+def test_a_code_that_was_brought_in_from_elsewhere_calls_for_none() -> None:
+    (recorded,) = history(PhoneVerificationCodeAdded(code=SEALED))
+
+    assert phone_notification(recorded._replace(imported=True)) is None
+
+
 def test_the_message_id_is_the_events_own() -> None:
     code = PhoneVerificationCodeAdded(code=SEALED)
     events = [*history(code, code), *history(code, user_id="user2")]
