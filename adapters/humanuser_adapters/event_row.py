@@ -49,6 +49,23 @@ class EventRow(Struct, frozen=True, gc=False):
         raw = bytes(self.payload)
         return None if raw == NO_PAYLOAD else raw.decode()
 
+    def values(self, created_at: str) -> tuple[object, ...]:
+        """All columns in their order, as texts and numbers; *created_at* is the time as it is to be written."""
+        return (
+            self.instance_id,
+            self.aggregate_type,
+            self.aggregate_id,
+            self.event_type,
+            self.sequence,
+            self.revision,
+            created_at,
+            self.payload_text,
+            self.creator,
+            self.owner,
+            self.position_text,
+            self.in_tx_order,
+        )
+
     @property
     def position_text(self) -> str:
         """The position as it is written."""

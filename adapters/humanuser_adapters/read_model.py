@@ -23,6 +23,10 @@ class Difference:
     expected: tuple[object, ...] | None
 
 
+MOST_DIFFERENCES = 1000
+"""How many are told of one comparison."""
+
+
 class KnownPhone(NamedTuple):
     """What somebody else knows of a user's phone."""
 

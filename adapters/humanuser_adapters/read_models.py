@@ -13,7 +13,7 @@ from typing import Self
 from humanuser import Details, PhoneNumber, Recorded
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
 from humanuser_adapters.migrations import in_words_of
-from humanuser_adapters.read_model import Difference, KnownPhone
+from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, KnownPhone
 from humanuser_projections import UserPhone, user_details, user_phone
 
 SCHEMA = (
@@ -52,8 +52,6 @@ _KNOWN_PHONES = """
     )
 """
 ROWS_AT_ONCE = 1000
-MOST_DIFFERENCES = 1000
-"""How many are told of what somebody else knows."""
 
 _FIND = """
     SELECT taken_in, sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone

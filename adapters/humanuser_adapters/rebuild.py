@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import islice
 
-from humanuser import Recorded, StoreError
+from humanuser import StoreError
 from humanuser_adapters.database import Connection, Database
-from humanuser_adapters.event_log import BEGINNING, Entry, HistoryLog, Unreadable
-from humanuser_adapters.log_fields import log_of
-from humanuser_adapters.read_model import Difference, ReadModel
-from humanuser_adapters.subscription import BATCH, BEHIND_ANOTHER, Subscription, move, position_of, write_down
-
-log = log_of(__name__)
+from humanuser_adapters.event_log import BEGINNING, Entry, HistoryLog
+from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, ReadModel
+from humanuser_adapters.subscription import BATCH, Sieve, Subscription, move, position_of, write_down
 
 PAGE = 5000
-MOST_DIFFERENCES = 1000
 
 SCHEMA = (("CREATE TABLE humanuser_rebuilds (name TEXT PRIMARY KEY, token TEXT NOT NULL)",),)
 
@@ -38,32 +33,6 @@ class RebuildSuperseded(StoreError):
         super().__init__("another rebuild or check of the same read model began meanwhile; this one has ended")
 
 
-@dataclass(slots=True)
-class _Sieve:
-    """Holds back what cannot be read, and all later events of the same user."""
-
-    parked: list[tuple[Entry, str]] = field(default_factory=list)
-    events: int = 0
-    _held: set[tuple[str, str]] = field(default_factory=set)
-
-    def readable(self, entries: Iterable[Entry]) -> list[Recorded]:
-        """Those of *entries* that can be taken in."""
-        readable = []
-        for entry in entries:
-            if isinstance(entry, Unreadable):
-                self._hold(entry, entry.reason)
-            elif self._held and (entry.instance_id, entry.user_id) in self._held:
-                self._hold(entry, BEHIND_ANOTHER)
-            else:
-                readable.append(entry)
-        self.events += len(readable)
-        return readable
-
-    def _hold(self, entry: Entry, reason: str) -> None:
-        self.parked.append((entry, reason))
-        self._held.add((entry.instance_id, entry.user_id))
-
-
 class Rebuild:
     """Makes anew what a subscription keeps up to date."""
 
@@ -73,7 +42,6 @@ class Rebuild:
         self._database = database
         self._log = log
         self._read_model = read_model
-        database.migrate("rebuilds", SCHEMA)
 
     def run(self, progress: Progress = lambda _: None) -> int:
         """Have the read model be what all events make it; how many events that took. Raises ``RebuildSuperseded``.
@@ -87,8 +55,7 @@ class Rebuild:
             write_down(connection, self._name, sieve.parked)
             before = position_of(connection, self._name)
             move(connection, self._name, before, max(head, before))
-        for entry, reason in sieve.parked:
-            log.error("%s parked the event at position %s: %s", self._name, entry.position, reason)
+        sieve.log(self._name)
         return sieve.events
 
     def differences(self, progress: Progress = lambda _: None) -> Sequence[Difference]:
@@ -103,11 +70,12 @@ class Rebuild:
         return found
 
     @contextmanager
-    def _made_anew(self, until: int, progress: Progress) -> Iterator[tuple[Connection, ReadModel, _Sieve]]:
+    def _made_anew(self, until: int, progress: Progress) -> Iterator[tuple[Connection, ReadModel, Sieve]]:
         """The read model made anew, as of the subscription's position or of *until* if that is further.
 
         The block runs in a transaction in which the subscription stands still.
         """
+        self._database.migrate("rebuilds", SCHEMA)
         token = secrets.token_hex(8)
         with self._database.write() as connection:
             connection.execute(
@@ -129,9 +97,9 @@ class Rebuild:
                 anew.drop(connection)
             raise
 
-    def _filled(self, anew: ReadModel, until: int, token: str, progress: Progress) -> _Sieve:
+    def _filled(self, anew: ReadModel, until: int, token: str, progress: Progress) -> Sieve:
         """Have *anew* take in all events up to the position *until*, user by user."""
-        sieve = _Sieve()
+        sieve = Sieve()
         after = BEGINNING
         while page := self._log.read_histories(after=after, until=until, limit=PAGE):
             events = sieve.readable(entry for _, entry in page)

@@ -7,9 +7,9 @@ skip. What is parked stays listed until it is taken in after all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -153,7 +153,7 @@ class Subscription:
         with self._database.write() as connection:
             if position_of(connection, self.name) >= position:
                 return False
-            self._write_down(connection, [(entries[0], BY_HAND)])
+            write_down(connection, self.name, [(entries[0], BY_HAND)])
         return True
 
     def take_in_parked(self) -> int:
@@ -197,34 +197,51 @@ class Subscription:
             raise ConsumerFailed(self.name, position, error) from error
 
     def _park(self, connection: Connection, entries: Sequence[Entry]) -> Sequence[Recorded]:
-        return park(connection, self.name, entries)
+        """Park those of the next *entries* that have to be, and give the events that are left."""
+        query = "SELECT position, instance_id, user_id FROM humanuser_parked WHERE subscription = ?"
+        rows = connection.execute(query, (self.name,)).fetchall()
+        before = {(instance_id, user_id) for position, instance_id, user_id in rows if position < entries[0].position}
+        sieve = Sieve(held=before, skipped={position for position, *_ in rows})
+        events = sieve.readable(entries)
+        write_down(connection, self.name, sieve.parked)
+        sieve.log(self.name)
+        return events
 
-    def _write_down(self, connection: Connection, entries: Iterable[tuple[Entry, str]]) -> None:
-        write_down(connection, self.name, entries)
 
+@dataclass(slots=True)
+class Sieve:
+    """Holds back what cannot be read or is to be skipped, and all later events of the same user."""
 
-def park(connection: Connection, name: str, entries: Sequence[Entry]) -> Sequence[Recorded]:
-    """Park those of the next *entries* that the subscription of *name* has to, and give the events that are left."""
-    query = "SELECT position, instance_id, user_id FROM humanuser_parked WHERE subscription = ?"
-    rows = connection.execute(query, (name,)).fetchall()
-    held = {(instance_id, user_id) for position, instance_id, user_id in rows if position < entries[0].position}
-    skipped = {position for position, *_ in rows}
-    events: list[Recorded] = []
-    to_park: list[tuple[Entry, str]] = []
-    for entry in entries:
-        user = (entry.instance_id, entry.user_id)
-        if isinstance(entry, Unreadable):
-            to_park.append((entry, entry.reason))
-        elif entry.position in skipped or user in held:
-            to_park.append((entry, BEHIND_ANOTHER))
-        else:
-            events.append(entry)
-            continue
-        held.add(user)
-    write_down(connection, name, to_park)
-    for entry, reason in to_park:
-        log.error("%s parked the event at position %s: %s", name, entry.position, reason)
-    return events
+    held: set[tuple[str, str]] = field(default_factory=set)
+    """Users of whom something was held back."""
+    skipped: Collection[int] = ()
+    """Positions that are held back whatever is there."""
+    parked: list[tuple[Entry, str]] = field(default_factory=list)
+    """What was held back, and why."""
+    events: int = 0
+    """How many were not."""
+
+    def readable(self, entries: Iterable[Entry]) -> Sequence[Recorded]:
+        """Those of the next *entries* that can be taken in."""
+        readable: list[Recorded] = []
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                self._hold(entry, entry.reason)
+            elif entry.position in self.skipped or (entry.instance_id, entry.user_id) in self.held:
+                self._hold(entry, BEHIND_ANOTHER)
+            else:
+                readable.append(entry)
+        self.events += len(readable)
+        return readable
+
+    def log(self, name: str) -> None:
+        """Tell that the subscription of *name* has parked it."""
+        for entry, reason in self.parked:
+            log.error("%s parked the event at position %s: %s", name, entry.position, reason)
+
+    def _hold(self, entry: Entry, reason: str) -> None:
+        self.parked.append((entry, reason))
+        self.held.add((entry.instance_id, entry.user_id))
 
 
 def write_down(connection: Connection, name: str, entries: Iterable[tuple[Entry, str]]) -> None:

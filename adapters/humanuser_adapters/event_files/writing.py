@@ -70,27 +70,10 @@ def _write_csv(rows: Iterable[EventRow], file: IO[bytes]) -> int:
     writer.writerow(COLUMNS)
     count = 0
     for row in rows:
-        writer.writerow(_csv_values(row))
+        writer.writerow(row.values(_time(row.created_at).replace("T", " ").removesuffix(":00")))
         count += 1
     text.detach()
     return count
-
-
-def _csv_values(row: EventRow) -> tuple[object, ...]:
-    return (
-        row.instance_id,
-        row.aggregate_type,
-        row.aggregate_id,
-        row.event_type,
-        row.sequence,
-        row.revision,
-        _time(row.created_at).replace("T", " ").removesuffix(":00"),
-        row.payload_text,
-        row.creator,
-        row.owner,
-        row.position_text,
-        row.in_tx_order,
-    )
 
 
 def _time(moment: datetime) -> str:

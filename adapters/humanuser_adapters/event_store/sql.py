@@ -180,10 +180,6 @@ class SqlEventRecorder(EventRecorder):
     ) -> Sequence[int]:
         """Store the events and the tracking together, and give the positions. Raises ``RowsClash``."""
 
-    def horizon(self, connection: Connection) -> int:
-        """The position up to which nothing can come in any more."""
-        return self._horizon(connection)
-
     def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
         """All that *query* gives."""
         return connection.execute(query, values).fetchall()

@@ -86,7 +86,7 @@ class SQLiteEventRecorder(SqlEventRecorder):
         return list(range(last - len(rows) + 1, last + 1))  # nobody else wrote meanwhile
 
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
-        connection.executemany(_INSERT_ROWS, [_values(row) for row in rows])
+        connection.executemany(_INSERT_ROWS, [row.values(text_of_time(row.created_at)) for row in rows])
 
     def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
         """All that *query* gives; a byte that is no UTF-8 spoils its own row, and not all of them."""
@@ -152,23 +152,6 @@ def _rows(envelope: Envelope, stored_events: Sequence[StoredEvent]) -> list[tupl
         )
         for order, stored_event in enumerate(stored_events, 1)
     ]
-
-
-def _values(row: EventRow) -> tuple[object, ...]:
-    return (
-        row.instance_id,
-        row.aggregate_type,
-        row.aggregate_id,
-        row.event_type,
-        row.sequence,
-        row.revision,
-        text_of_time(row.created_at),
-        row.payload_text,
-        row.creator,
-        row.owner,
-        row.position_text,
-        row.in_tx_order,
-    )
 
 
 def _require_end(connection: Connection, envelope: Envelope, first: StoredEvent, after: int) -> None:
