@@ -64,6 +64,19 @@ def test_read_models_are_up_to_date_after_an_import(cli: Cli, export: Path) -> N
     assert (users["position"], users["behind"]) == (300, 0)
 
 
+def test_a_few_more_events_are_taken_in_without_a_rebuild(
+    cli: Cli, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_A_LINE", 0)
+    (cli.home / "yesterday.jsonl").write_text("".join(TEXT.splitlines(keepends=True)[:250]))
+
+    told = [cli("import", name).stderr for name in ("yesterday.jsonl", str(export))]
+
+    assert ["rebuilding" in one for one in told] == [True, False]
+    assert cli("status", "--json").json["subscriptions"][0]["behind"] == 0
+    assert cli("verify").code == 0
+
+
 def test_pipes_are_read_and_written(cli: Cli, export: Path) -> None:
     imported = cli("import", "-", input=export.read_bytes())
     exported = cli("export", "-", "--format", "json")
