@@ -19,6 +19,13 @@ from clients.programs import ESBUILD, HERE, PATIENCE_SECONDS, Server, environmen
 from humanuser_adapters.api.methods import Method
 from wires import Outcome
 
+TELLS_WHAT_IT_SHOWS = b"""
+const tell = (text) => text && fetch("/shown", { method: "POST", body: text });
+new MutationObserver(() => tell(document.body.innerText)).observe(document.body, { childList: true });
+addEventListener("error", (event) => tell(event.message));
+addEventListener("unhandledrejection", (event) => tell(String(event.reason)));
+"""
+
 
 class Page:
     """A page that makes the calls which the server it came from gives it."""
@@ -27,13 +34,10 @@ class Page:
         self._calls: Queue[str] = Queue()
         self._outcomes: Queue[str] = Queue()
         script = bundled((HERE / "page.mjs").read_text(), {"BASE_URL": server.url, "WIRE": wire})
+        options = ["--ignore-certificate-errors"] if server.authority else []
         with ExitStack() as stack:
             origin = stack.enter_context(_origin(script, self._calls, self._outcomes))
-            command = stack.enter_context(_browser(origin))
-            if server.authority:
-                command.insert(1, "--ignore-certificate-errors")
-            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-            stack.callback(process.kill)
+            stack.enter_context(_opened(origin, *options))
             self._stack = stack.pop_all()
 
     def call(self, method: Method, request: Message, headers: Mapping[str, str]) -> Outcome:
@@ -45,16 +49,10 @@ class Page:
 
 
 def shown(script: bytes) -> str:
-    """What a page with that script is when it has done all that it does."""
-    with _origin(script, Queue(), Queue()) as origin, _browser(origin) as command:
-        done = subprocess.run(
-            [*command, "--virtual-time-budget=60000", "--dump-dom"],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=True,
-        )
-    return done.stdout
+    """What a page with that script shows first, or what it failed of."""
+    texts: Queue[str] = Queue()
+    with _origin(TELLS_WHAT_IT_SHOWS + script, Queue(), texts) as origin, _opened(origin):
+        return texts.get(timeout=PATIENCE_SECONDS)
 
 
 def bundled(script: str, variables: Mapping[str, str]) -> bytes:
@@ -72,10 +70,15 @@ def bundled(script: str, variables: Mapping[str, str]) -> bytes:
 
 
 @contextmanager
-def _browser(url: str) -> Iterator[list[str]]:
-    """The command that opens *url*, in a new profile."""
+def _opened(url: str, *options: str) -> Iterator[None]:
+    """A browser with a new profile in which *url* is open."""
     with TemporaryDirectory(prefix="humanuser-", ignore_cleanup_errors=True) as profile:
-        yield [str(BROWSER), *OPTIONS, f"--user-data-dir={profile}", url]
+        command = [str(BROWSER), *OPTIONS, *options, f"--user-data-dir={profile}", url]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            try:
+                yield
+            finally:
+                process.kill()
 
 
 @contextmanager
