@@ -46,12 +46,7 @@ MANY_CALLS, CALLS_AT_A_TIME = 15_000, 2_500
 METHOD = next(method for method in METHODS if method.name == "UpdateHumanPhone")
 REQUEST = UpdateHumanPhoneRequest(user_id="264170294872178691", phone="+41791234567")
 AT = datetime(2026, 5, 10, 12, tzinfo=UTC)
-DETAILS: dict[str, Any] = {
-    "sequence": 3,
-    "creation_date": AT,
-    "change_date": AT,
-    "resource_owner": "69629023906488334",
-}
+DETAILS: Any = {"sequence": 3, "creation_date": AT, "change_date": AT, "resource_owner": "69629023906488334"}
 ANSWER = UpdateHumanPhoneResponse(details=DETAILS)
 FRAME = struct.pack(">BI", 0, len(REQUEST.SerializeToString())) + REQUEST.SerializeToString()
 ANSWER_FRAMES = (
@@ -59,6 +54,7 @@ ANSWER_FRAMES = (
     + ANSWER.SerializeToString()
     + b"\x80\0\0\0\x10grpc-status: 0\r\n"
 )
+ADMIN = Caller("admin", "org1", permissions_of(["ORG_OWNER"], "org1"))
 JSON = b'{"phone": "+41791234567"}'
 
 
@@ -66,10 +62,10 @@ class Nothing:
     """A service that does nothing, and an authenticator that knows everybody."""
 
     def update_human_phone(self, *_: object) -> UpdateHumanPhoneResponse:
-        return UpdateHumanPhoneResponse(details=DETAILS)
+        return ANSWER
 
     def authenticate(self, _: str) -> Caller:
-        return Caller("admin", "org1", permissions_of(["ORG_OWNER"], "org1"))
+        return ADMIN
 
 
 def serve_ours(port: int) -> None:

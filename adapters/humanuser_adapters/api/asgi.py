@@ -25,9 +25,10 @@ class Reply:
 
     async def send(self, send: Send) -> None:
         """Send it."""
-        headers = {"content-length": str(len(self.body)), "content-type": self.content_type, **self.headers}
-        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": encoded})
+        headers = [(b"content-length", b"%d" % len(self.body)), (b"content-type", self.content_type.encode("latin-1"))]
+        for name, value in self.headers.items():
+            headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
 

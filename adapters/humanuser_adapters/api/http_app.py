@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from humanuser import Authenticator
 from humanuser_adapters.api import rest, rpc
 from humanuser_adapters.api.asgi import Reply, headers_of
-from humanuser_adapters.api.dispatch import Dispatcher
+from humanuser_adapters.api.dispatch import Dispatcher, Headers
 from humanuser_adapters.api.openapi import document, page
 from humanuser_adapters.api.request_id import REQUEST_ID, request_named
 from humanuser_adapters.api.service import PhoneService
@@ -77,14 +77,16 @@ class HttpApp:
         if scope["type"] != "http":
             await self._pages(scope, receive, send)
             return
-        with request_named(headers_of(scope).get(REQUEST_ID)) as request_id:
-            await self._answer(scope, receive, _naming(request_id, send))
+        headers = headers_of(scope)
+        with request_named(headers.get(REQUEST_ID)) as request_id:
+            await self._answer(scope, headers, receive, _naming(request_id, send))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _path(scope) in rpc.RPC_METHODS:
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        path = _path(scope)
+        if path in rpc.RPC_METHODS:
             await self._from_other_origins(scope, receive, send)
-        elif routed := rest.route(_path(scope)):
-            reply = await rest.respond(self._dispatcher, scope["method"], *routed, headers_of(scope), receive)
+        elif routed := rest.route(path):
+            reply = await rest.respond(self._dispatcher, scope["method"], *routed, headers, receive)
             await reply.send(send)
         else:
             await self._pages(scope, receive, send)

@@ -55,8 +55,7 @@ def _parse(body: bytes) -> object:
         text = body.decode().lstrip(_WHITE_SPACE)
         if not text:
             return _Object()
-        decoder = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_integer, parse_constant=_refuse)
-        value, _ = decoder.raw_decode(text)
+        value, _ = _DECODER.raw_decode(text)
         if r"\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a character has no UTF-8
     except (ValueError, RecursionError) as error:
@@ -107,6 +106,9 @@ def _integer(digits: str) -> float:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_integer, parse_constant=_refuse)
 
 
 def _malformed(reason: str) -> CallError:

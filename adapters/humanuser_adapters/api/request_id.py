@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import uuid4
 
 from humanuser_adapters.log_fields import about
 
@@ -21,6 +21,6 @@ def request_named(given: str | None) -> Iterator[str]:
 
     It is the one that the caller has *given*; where there is none, or none that is short and printable, it is made.
     """
-    request_id = given if given and _SHORT_AND_PRINTABLE.fullmatch(given) else uuid4().hex
+    request_id = given if given and _SHORT_AND_PRINTABLE.fullmatch(given) else secrets.token_hex(16)
     with about(request_id=request_id):
         yield request_id
