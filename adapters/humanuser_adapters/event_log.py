@@ -43,8 +43,8 @@ BEGINNING: Place = ("", "", 0)
 class HistoryLog(EventLog, Protocol):
     """The same, user by user as well."""
 
-    def read_histories(self, *, after: Place, until: int, limit: int) -> Sequence[tuple[Place, Entry]]:
-        """The next *limit* entries behind the place *after*, one user after the other, each in sequence order.
+    def read_histories(self, *, after: Place, until: int, limit: int) -> tuple[Sequence[Entry], Place]:
+        """The next *limit* entries behind the place *after*, user by user in sequence order; and the last one's place.
 
         Only those up to the position *until*. Raises ``StoreUnavailable``.
         """

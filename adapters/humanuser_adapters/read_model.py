@@ -42,6 +42,12 @@ class ReadModel(Protocol):
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take in *events*, the next ones in order."""
 
+    def fold(self, events: Sequence[Recorded]) -> int:
+        """Take in *events*, which come user by user, in memory at first; how many users wait there."""
+
+    def flush(self, connection: Connection) -> None:
+        """Store those who wait."""
+
     def beside(self, connection: Connection) -> Self:
         """Others, with nothing in them, beside these; what was left of earlier ones is gone."""
 

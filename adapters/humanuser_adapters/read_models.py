@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import Self
 
 from humanuser import Details, PhoneNumber, Recorded
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
 from humanuser_adapters.migrations import in_words_of
 from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, KnownPhone
-from humanuser_projections import UserPhone, user_details, user_phone
+from humanuser_projections import UserPhone, user_details_after, user_phone_after
 
 SCHEMA = (
     (
@@ -91,13 +92,10 @@ class TakenIn:
         """Details and phone; None: there is no such user."""
         return (self.details, self.phone) if self.details and self.phone else None
 
-    def after(self, history: Iterable[Recorded]) -> TakenIn:
+    def after(self, history: Sequence[Recorded]) -> TakenIn:
         """The user after *history*, too, which is all that is known of the user since."""
-        sequence, details, phone = self.sequence, self.details, self.phone
-        for recorded in history:
-            sequence = recorded.sequence
-            details, phone = user_details(details, recorded), user_phone(phone, recorded)
-        return TakenIn(sequence, details, phone)
+        sequence = history[-1].sequence if history else self.sequence
+        return TakenIn(sequence, user_details_after(self.details, history), user_phone_after(self.phone, history))
 
 
 class UserReadModels:
@@ -106,6 +104,7 @@ class UserReadModels:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._suffix = ""
+        self._folded: dict[Key, TakenIn] = {}
         database.migrate("read_models", SCHEMA)
 
     def find(self, instance_id: str, user_id: str) -> TakenIn:
@@ -117,22 +116,25 @@ class UserReadModels:
         """Take in *events*."""
         of_users: defaultdict[Key, list[Recorded]] = defaultdict(list)
         for recorded in events:
-            of_users[recorded.instance_id, recorded.user_id].append(recorded)
-        users = {key: self._find(connection, key).after(history) for key, history in of_users.items()}
-        there = [(key, taken_in, *taken_in.user) for key, taken_in in users.items() if taken_in.user]
-        connection.executemany(
-            self._in(_SET_DETAILS),
-            [(*key, *_details_row(details), taken_in.sequence) for key, taken_in, details, _ in there],
-        )
-        connection.executemany(self._in(_SET_PHONE), [(*key, *_phone_row(phone)) for key, _, _, phone in there])
-        gone = [key for key, taken_in in users.items() if not taken_in.user]
-        for table in TABLES:
-            connection.executemany(self._in(f"DELETE FROM {table} WHERE instance_id = ? AND user_id = ?"), gone)
+            of_users[recorded[:2]].append(recorded)
+        self._store(connection, {key: self._find(connection, key).after(one) for key, one in of_users.items()})
+
+    def fold(self, events: Sequence[Recorded]) -> int:
+        """Take in *events*, which come user by user, in memory at first; how many users wait there."""
+        for key, history in groupby(events, itemgetter(0, 1)):
+            self._folded[key] = self._folded.get(key, TakenIn()).after(list(history))
+        return len(self._folded)
+
+    def flush(self, connection: Connection) -> None:
+        """Store those who wait; the last one stays, because more of the same history may come."""
+        self._store(connection, self._folded)
+        for key in list(self._folded)[:-1]:
+            del self._folded[key]
 
     def beside(self, connection: Connection) -> Self:
         """Others, with nobody in them, beside these; what was left of earlier ones is gone."""
         others = copy(self)
-        others._suffix = "_anew"  # noqa: SLF001 - of our own kind
+        others._suffix, others._folded = "_anew", {}  # noqa: SLF001 - of our own kind
         others.drop(connection)
         for statement in (statement for script in SCHEMA for statement in script):
             connection.execute(in_words_of(self._database.types, others._in(statement)))  # noqa: SLF001 - as above
@@ -168,6 +170,17 @@ class UserReadModels:
             differences = list(islice(found, MOST_DIFFERENCES))
             connection.execute("DROP TABLE humanuser_known_phones")
         return differences
+
+    def _store(self, connection: Connection, users: Mapping[Key, TakenIn]) -> None:
+        there = [(key, taken_in, *taken_in.user) for key, taken_in in users.items() if taken_in.user]
+        connection.executemany(
+            self._in(_SET_DETAILS),
+            [(*key, *_details_row(details), taken_in.sequence) for key, taken_in, details, _ in there],
+        )
+        connection.executemany(self._in(_SET_PHONE), [(*key, *_phone_row(phone)) for key, _, _, phone in there])
+        gone = [key for key, taken_in in users.items() if not taken_in.user]
+        for table in TABLES:
+            connection.executemany(self._in(f"DELETE FROM {table} WHERE instance_id = ? AND user_id = ?"), gone)
 
     def _find(self, connection: Connection, key: Key) -> TakenIn:
         row = connection.execute(self._in(_FIND), key).fetchone()

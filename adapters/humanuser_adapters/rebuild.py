@@ -18,7 +18,9 @@ from humanuser_adapters.event_log import BEGINNING, Entry, HistoryLog
 from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, ReadModel
 from humanuser_adapters.subscription import BATCH, Sieve, Subscription, move, position_of, write_down
 
-PAGE = 5000
+PAGE = 1000
+USERS_AT_ONCE = 5000
+"""How many are stored in a transaction. Every one of those costs a SQLite reader what it has in memory."""
 
 SCHEMA = (("CREATE TABLE humanuser_rebuilds (name TEXT PRIMARY KEY, token TEXT NOT NULL)",),)
 
@@ -100,15 +102,19 @@ class Rebuild:
     def _filled(self, anew: ReadModel, until: int, token: str, progress: Progress) -> Sieve:
         """Have *anew* take in all events up to the position *until*, user by user."""
         sieve = Sieve()
-        after = BEGINNING
-        while page := self._log.read_histories(after=after, until=until, limit=PAGE):
-            events = sieve.readable(entry for _, entry in page)
-            with self._database.write() as connection:
-                self._require(connection, token)
-                anew.apply(connection, events)
-            after = page[-1][0]
-            progress(len(page))
+        entries, after = self._log.read_histories(after=BEGINNING, until=until, limit=PAGE)
+        while entries:
+            if anew.fold(sieve.readable(entries)) > USERS_AT_ONCE:
+                self._flush(anew, token)
+            progress(len(entries))
+            entries, after = self._log.read_histories(after=after, until=until, limit=PAGE)
+        self._flush(anew, token)
         return sieve
+
+    def _flush(self, anew: ReadModel, token: str) -> None:
+        with self._database.write() as connection:
+            self._require(connection, token)
+            anew.flush(connection)
 
     def _since(self, after: int, until: int) -> Iterator[Sequence[Entry]]:
         while after < until:

@@ -18,7 +18,7 @@ from humanuser_adapters.database import Connection, RowsClash
 from humanuser_adapters.migrations import bring_up_to_date, version_of
 
 CACHE_KIB = 32 * 1024
-"""How much of the file the writer keeps in memory: the index of users' events is written all over."""
+"""How much of the file is kept in memory: the index of users' events is written, and followed, all over."""
 POLL_SECONDS = 0.005
 """How often writes of other processes are looked for; a look takes microseconds."""
 
@@ -64,14 +64,16 @@ class SQLiteDatabase:
         return connection
 
     @contextlib.contextmanager
-    def read(self, *, at_length: bool = False) -> Iterator[sqlite3.Connection]:  # noqa: ARG002 - it takes what it takes
-        """A connection to read from."""
+    def read(self, *, at_length: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection to read from; *at_length* it keeps as much of the file in memory as the writer."""
         try:
             try:
                 connection = self._readers.pop()
             except IndexError:
                 connection = self.connect()
             try:
+                if at_length:
+                    connection.execute(f"PRAGMA cache_size={-CACHE_KIB}")
                 yield connection
             finally:
                 self._readers.append(connection)

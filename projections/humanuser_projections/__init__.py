@@ -11,8 +11,8 @@ from humanuser_projections.phone_notifications import (
 )
 from humanuser_projections.refusal_timeline import RefusalTimeline
 from humanuser_projections.user_as_of import UserAsOf, history_until, user_as_of
-from humanuser_projections.user_details import user_details
-from humanuser_projections.user_phone import UserPhone, user_phone
+from humanuser_projections.user_details import user_details, user_details_after
+from humanuser_projections.user_phone import UserPhone, user_phone, user_phone_after
 from humanuser_projections.what_if import JudgedCommand, what_if
 from humanuser_projections.what_if_tally import WhatIfTally
 
@@ -37,6 +37,8 @@ __all__ = [
     "record_sent",
     "user_as_of",
     "user_details",
+    "user_details_after",
     "user_phone",
+    "user_phone_after",
     "what_if",
 ]

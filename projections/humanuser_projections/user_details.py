@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from humanuser import (
     Details,
     HumanUserAdded,
+    HumanUserSelfRegistered,
     PhoneVerificationCodeAdded,
     PhoneVerificationCodeSent,
     PhoneVerificationFailed,
     Recorded,
     UserRemoved,
 )
+
+_BEGIN_OR_END = {HumanUserAdded, HumanUserSelfRegistered, UserRemoved}
+_OF_CODES = {PhoneVerificationCodeAdded, PhoneVerificationCodeSent, PhoneVerificationFailed}
 
 
 def user_details(before: Details | None, recorded: Recorded) -> Details | None:
@@ -38,3 +44,18 @@ def user_details(before: Details | None, recorded: Recorded) -> Details | None:
                 change_date=recorded.created_at,
                 resource_owner=before.resource_owner,
             )
+
+
+def user_details_after(before: Details | None, history: Iterable[Recorded]) -> Details | None:
+    """The details of a user after all of *history*, as ``user_details`` one by one: only faster.
+
+    Of events that only move the sequence, the last one tells all.
+    """
+    last: Recorded | None = None
+    for recorded in history:
+        kind = type(recorded.event)
+        if kind in _BEGIN_OR_END:
+            before, last = user_details(before, recorded), None
+        elif kind not in _OF_CODES:
+            last = recorded
+    return before if last is None else user_details(before, last)

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
 
-from humanuser import HumanUserAdded, PhoneChanged, PhoneNumber, PhoneRemoved, PhoneVerified, Recorded, UserRemoved
+from humanuser import (
+    HumanUserAdded,
+    HumanUserSelfRegistered,
+    PhoneChanged,
+    PhoneNumber,
+    PhoneRemoved,
+    PhoneVerified,
+    Recorded,
+    UserRemoved,
+)
+
+_TELLING = {HumanUserAdded, HumanUserSelfRegistered, UserRemoved, PhoneChanged, PhoneVerified, PhoneRemoved}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +33,23 @@ class UserPhone:
 def user_phone(before: UserPhone | None, recorded: Recorded) -> UserPhone | None:
     """The phone of a user after *recorded*; None: there is no such user."""
     match recorded.event:
+        case PhoneChanged(phone=phone):
+            return before and UserPhone(phone, last_verified_phone=before.last_verified_phone)
+        case PhoneVerified():
+            return before and UserPhone(before.phone, before.phone is not None, before.phone)
         case HumanUserAdded(phone=phone):
             return UserPhone(phone)
         case UserRemoved():
             return None
-        case PhoneChanged(phone=phone):
-            return before and replace(before, phone=phone, verified=False)
-        case PhoneVerified():
-            return before and replace(before, verified=before.phone is not None, last_verified_phone=before.phone)
         case PhoneRemoved():
             return before and UserPhone()
         case _:
             return before
+
+
+def user_phone_after(before: UserPhone | None, history: Iterable[Recorded]) -> UserPhone | None:
+    """The phone of a user after all of *history*, as ``user_phone`` one by one: only faster.
+
+    Most events tell nothing about a phone.
+    """
+    return reduce(user_phone, [recorded for recorded in history if type(recorded.event) in _TELLING], before)

@@ -10,7 +10,7 @@ from fakes import store_on
 from humanuser import Event, HumanUserAdded, PhoneChanged, PhoneNumber, PhoneVerified, Recorded, UserRemoved
 from humanuser.testing import AT
 from humanuser_adapters import rebuild as rebuild_module
-from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.database import Database
 from humanuser_adapters.event_log import Place
 from humanuser_adapters.read_model import Difference
 from humanuser_adapters.read_models import UserReadModels
@@ -66,6 +66,7 @@ class World:
 @pytest.fixture
 def world(any_database: Database, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(rebuild_module, "PAGE", 2)
+    monkeypatch.setattr(rebuild_module, "USERS_AT_ONCE", 1)
     return World(any_database)
 
 
@@ -221,9 +222,9 @@ def test_a_user_may_have_more_events_than_a_page(world: World) -> None:
 def test_pages_go_on_behind_any_place(world: World) -> None:
     places: list[Place] = []
     after: Place = ("", "", 0)
-    while page := world.store.read_histories(after=after, until=5, limit=1):
-        places += [place for place, _ in page]
-        after = places[-1]
+    while (page := world.store.read_histories(after=after, until=5, limit=1))[0]:
+        after = page[1]
+        places.append(after)
 
     assert places == [("default", "ada", 1), ("default", "ada", 2), *[("default", "bob", one) for one in (1, 2, 3)]]
 
@@ -240,10 +241,10 @@ def test_a_user_id_that_is_spoilt_is_parked_and_passed(world: World, monkeypatch
 
 
 def test_a_failing_read_model_leaves_the_old_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(_: UserReadModels, __: Connection, events: Sequence[Recorded]) -> None:
+    def failing(_: UserReadModels, events: Sequence[Recorded]) -> None:
         raise ZeroDivisionError(len(events))
 
-    monkeypatch.setattr(UserReadModels, "apply", failing)
+    monkeypatch.setattr(UserReadModels, "fold", failing)
     with pytest.raises(ZeroDivisionError):
         world.rebuild.run()
 

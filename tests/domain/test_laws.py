@@ -67,7 +67,7 @@ from humanuser.testing import (
 from humanuser.testing import history as history_of
 from humanuser_adapters.event_store import event_of, payload_of
 from humanuser_adapters.vault import KEY_BYTES, AesGcmVault, Keys
-from humanuser_projections import UserPhone, user_details, user_phone
+from humanuser_projections import UserPhone, user_details, user_details_after, user_phone, user_phone_after
 
 RECOMMENDED = Policy.recommended()
 ZITADEL = Policy.zitadel()
@@ -439,6 +439,18 @@ def test_a_read_model_folded_in_two_parts_is_the_same(fold: Fold, history: list[
     before = reduce(fold, history[:cut], None)
 
     assert reduce(fold, history[cut:], before) == reduce(fold, history, None)
+
+
+@pytest.mark.parametrize(
+    ("fold", "fold_all"), [(user_details, user_details_after), (user_phone, user_phone_after)], ids=["details", "phone"]
+)
+@given(history=ANY_HISTORY, cut=st.integers(0, 12))
+def test_a_read_model_of_a_whole_history_is_the_same(
+    fold: Fold, fold_all: Callable[..., object], history: list[Recorded], cut: int
+) -> None:
+    before = reduce(fold, history[:cut], None)
+
+    assert fold_all(before, history[cut:]) == reduce(fold, history, None)
 
 
 @pytest.mark.parametrize("fold", READ_MODELS)

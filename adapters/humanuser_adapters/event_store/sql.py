@@ -37,9 +37,11 @@ _STREAM = f"{_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id
 _LOG = f"{_ROW} WHERE position > ? AND position <= ? AND aggregate_type = ? ORDER BY position LIMIT ?"
 _HISTORIES = f"""
     {_ROW} WHERE (instance_id, aggregate_type, aggregate_id, sequence) > ({{instance_id}}, ?, {{aggregate_id}}, ?)
-    AND aggregate_type || '' = ? AND position <= ? ORDER BY instance_id, aggregate_type, aggregate_id, sequence LIMIT ?
+    AND CASE WHEN aggregate_type = ? THEN position <= ? ELSE false END
+    ORDER BY instance_id, aggregate_type, aggregate_id, sequence LIMIT ?
 """
-"""In the order of the primary key. That the type is compared as an expression keeps SQLite from sorting by the rest."""
+"""In the order of the primary key, which CASE keeps the planners from leaving: SQLite would sort by the rest of it, and
+PostgreSQL, before it has statistics, all that is left, for every page."""
 _COMMAND = f"{_ROW} WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order"
 _IDS = """
     SELECT DISTINCT aggregate_id FROM humanuser_events
