@@ -86,7 +86,7 @@ class Database(Protocol):
 def text_of_time(moment: datetime) -> str:
     """A moment as it is stored: UTC with microseconds, so that texts sort as the moments do."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return utc.isoformat("T", "microseconds")[: -len("+00:00")] + "Z"
 
 
 def time_of_text(text: str) -> datetime:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -130,7 +129,6 @@ _BASE64 = '"'
 """A payload that begins like this is no object, but base64 of what an application of the library stored."""
 
 _NULL = r"\N"
-_TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 _ESCAPES = {ord("\\"): r"\\", ord("\t"): r"\t", ord("\n"): r"\n", ord("\r"): r"\r"}
 
 
@@ -234,7 +232,9 @@ def _copied(row: EventRow) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES) if _TO_ESCAPE.search(text) else text
+    if "\\" in text or "\t" in text or "\n" in text or "\r" in text:
+        return text.translate(_ESCAPES)
+    return text
 
 
 def _append(

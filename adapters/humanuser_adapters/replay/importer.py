@@ -17,7 +17,7 @@ from humanuser_adapters.event_row import EventRow, EventSource, Line, Malformed,
 from humanuser_adapters.replay.check import HistoryCheck, Problem, ReadEvent, StoredRows
 from humanuser_adapters.replay.heads import Heads
 
-LINES_A_BATCH = 10_000
+LINES_A_BATCH = 20_000
 CHECKED_AT_ONCE = 1000
 PROBLEMS_KEPT = 20
 
@@ -109,21 +109,21 @@ class _Early:
         self._last = dict.fromkeys(users, 0) | dict(rows.stored_heads(users) if users else {})
         self._waiting: dict[UserKey, dict[int, tuple[int, EventRow]]] = {}
 
-    def in_order(self, place: int, row: EventRow) -> Iterator[EventRow]:
+    def in_order(self, place: int, row: EventRow) -> Iterable[EventRow]:
         """The rows that can be stored now that *row* is there."""
-        if not self._last or row.user not in self._last:
-            yield row
-            return
-        waiting = self._waiting.setdefault(row.user, {})
-        waiting[row.sequence] = (place, row)
-        while following := waiting.pop(self._last[row.user] + 1, None):
-            self._last[row.user] += 1
-            yield following[1]
+        return self._following(place, row) if self._last and row.user in self._last else (row,)
 
     def first_place(self) -> float:
         """The first line that waits."""
         places = (place for waiting in self._waiting.values() for place, _ in waiting.values())
         return min(places, default=float("inf"))
+
+    def _following(self, place: int, row: EventRow) -> Iterator[EventRow]:
+        waiting = self._waiting.setdefault(row.user, {})
+        waiting[row.sequence] = (place, row)
+        while following := waiting.pop(self._last[row.user] + 1, None):
+            self._last[row.user] += 1
+            yield following[1]
 
 
 class Importer:
