@@ -463,7 +463,7 @@ def test_nothing_that_was_acknowledged_is_lost_and_no_sms_leaves_twice_when_serv
 
 
 def test_an_sms_that_left_right_before_the_kill_is_recorded_and_does_not_leave_again(home: Home) -> None:
-    home.environment["HUMANUSER_SMS_LEASE_SECONDS"] = "2"
+    home.environment["HUMANUSER_SMS_LEASE_SECONDS"] = "5"  # longer than it takes to let go of the file
     with ExitStack() as stack:
         first = stack.enter_context(home.serve("--sms", "file"))
         application = stack.enter_context(home.application())
