@@ -258,6 +258,13 @@ class PhoneLife(RuleBasedStateMachine):
         self.give(request, meanwhile=request)
 
     @rule(data=st.data(), key=keys)
+    def two_with_one_command_id_come_at_once(self, data: st.DataObject, key: Key) -> None:
+        command_id = f"both{sum(map(len, self.histories.values()))}"
+        both = data.draw(st.tuples(self._requests(key), self._requests(key)))
+        one, other = (replace(request, by=replace(request.by, command_id=command_id)) for request in both)
+        self.give(one, meanwhile=other)
+
+    @rule(data=st.data(), key=keys)
     def another_comes_between(self, data: st.DataObject, key: Key) -> None:
         other_key = data.draw(st.sampled_from([key, key, BOB]))
         self.give(data.draw(self._requests(key)), meanwhile=data.draw(self._requests(other_key)))
@@ -343,8 +350,9 @@ class PhoneLife(RuleBasedStateMachine):
             store = _Interleaved(self.store, lambda: between and self.give(between.pop()))
         verdict = self.model.verdict(request, self.now)
         answer = self._answer(request, store)
-        if verdict.story:  # else it was refused or answered on what it saw first
-            verdict = self.model.verdict(request, self.now)
+        after_all = self.model.verdict(request, self.now)
+        if verdict.story or after_all.by_command_id:  # else it was refused on what it saw first
+            verdict = after_all
         self.last_request = request
         self._judge(request, verdict, answer)
         if meanwhile is None:

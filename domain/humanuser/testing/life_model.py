@@ -172,6 +172,11 @@ class Verdict:
     repeated: Done | None = None
     story: tuple[Line, ...] = ()
 
+    @property
+    def by_command_id(self) -> bool:
+        """Whether what was done before under the command id tells all."""
+        return self.repeated is not None or self.refusal is CommandIdReused
+
 
 @dataclass
 class Code:
