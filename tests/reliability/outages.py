@@ -6,9 +6,9 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import psycopg
 
@@ -28,6 +28,8 @@ DURABLE = ("max_connections=200",)
 ADMIN = By("admin", organization="org1")
 POLICY = Policy.recommended().model_copy(update={"code_limits": (), "pause_between_codes": None})
 NUMBERS = ("+41791234567", "+41791234568")
+USERS_OF_ONE = 50
+"""Of one client, by turns: a history of thousands of events, as none is, would be what takes the time."""
 
 
 @contextmanager
@@ -90,7 +92,7 @@ class Clients:
     """Threads that change phones and read, one call after the other, and note what they were answered, and when."""
 
     def __init__(self, application: Application, count: int = 3, pause_seconds: float = 0.05) -> None:
-        """*count* threads, each with a user of its own."""
+        """*count* threads, each with users of its own."""
         self.acknowledged: dict[str, int] = {}
         """The sequence that each command id brought its user to."""
         self.refused = 0
@@ -98,10 +100,10 @@ class Clients:
         self.errors: list[str] = []
         self._acknowledged_at = [time.monotonic()]
         self._application = application
-        self._users = [f"user{number}" for number in range(count)]
+        self._users = [[f"user{number}-{one}" for one in range(USERS_OF_ONE)] for number in range(count)]
         self._pause_seconds = pause_seconds
         self._stopping = threading.Event()
-        for user_id in self._users:
+        for user_id in chain(*self._users):
             application.commands.add_human_user(user_id, HumanUserAdded(user_name="a"), by=ADMIN)
 
     def longest_standstill(self, spans: Iterable[Span]) -> float:
@@ -112,7 +114,7 @@ class Clients:
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """They work while the block runs."""
-        threads = [threading.Thread(target=self._work, args=(user,)) for user in self._users]
+        threads = [threading.Thread(target=self._work, args=(users,)) for users in self._users]
         for thread in threads:
             thread.start()
         try:
@@ -122,18 +124,20 @@ class Clients:
             for thread in threads:
                 thread.join()
 
-    def _work(self, user_id: str) -> None:
-        turn = 1
+    def _work(self, users: Sequence[str]) -> None:
+        turn = 0
         while not self._stopping.is_set():
-            if self._timed(self._change_phone, user_id, turn):
+            round_, place = divmod(turn, len(users))
+            user_id = users[place]
+            if self._timed(self._change_phone, user_id, round_):
                 turn += 1  # else again, under the same id
             self._timed(self._application.find_user, user_id)
             self._stopping.wait(self._pause_seconds)
 
-    def _change_phone(self, user_id: str, turn: int) -> None:
-        by = By("admin", "org1", command_id=f"{user_id}-{turn}")
-        details = self._application.commands.change_phone(user_id, NUMBERS[turn % 2], by=by)
-        self.acknowledged[f"{user_id}-{turn}"] = details.sequence
+    def _change_phone(self, user_id: str, round_: int) -> None:
+        by = By("admin", "org1", command_id=f"{user_id}-{round_}")
+        details = self._application.commands.change_phone(user_id, NUMBERS[round_ % 2], by=by)
+        self.acknowledged[f"{user_id}-{round_}"] = details.sequence
         self._acknowledged_at.append(time.monotonic())
 
     def _timed(self, call: Callable[..., object], *args: object) -> bool:
