@@ -221,15 +221,8 @@ class Sieve:
     events: int = 0
     """How many were not."""
 
-    def readable(self, entries: Sequence[Entry]) -> Sequence[Recorded]:
+    def readable(self, entries: Iterable[Entry]) -> Sequence[Recorded]:
         """Those of the next *entries* that can be taken in."""
-        readable = [entry for entry in entries if isinstance(entry, Recorded)]
-        if len(readable) < len(entries) or self.held or self.skipped:
-            readable = self._let_through(entries)
-        self.events += len(readable)
-        return readable
-
-    def _let_through(self, entries: Sequence[Entry]) -> list[Recorded]:
         readable: list[Recorded] = []
         for entry in entries:
             if isinstance(entry, Unreadable):
@@ -238,6 +231,7 @@ class Sieve:
                 self._hold(entry, BEHIND_ANOTHER)
             else:
                 readable.append(entry)
+        self.events += len(readable)
         return readable
 
     def log(self, name: str) -> None:

@@ -88,12 +88,12 @@ class UserEventStore:
 
     def read_log(self, *, after: int, limit: int) -> Sequence[Entry]:
         """What ``read_all`` gives, with an ``Unreadable`` for each event at which that would stop."""
-        return _entries(self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit))
+        return [entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit)]
 
     def read_histories(self, *, after: Place, until: int, limit: int) -> tuple[Sequence[Entry], Place]:
         """The same, user by user, each in sequence order, up to the position *until*; and the place of the last."""
         rows = self._recorder.select_histories(AGGREGATE_TYPE, after=after, until=until, limit=limit)
-        return _entries(rows), rows[-1][1:4] if rows else after
+        return [entry(row) for row in rows], rows[-1][1:4] if rows else after
 
     def user_ids(self, instance_id: str, *, after: str = "", limit: int) -> Sequence[str]:
         """The ids of the next *limit* users with a history behind the id *after*, in the order of ids.
@@ -110,13 +110,6 @@ def _recorded(rows: Iterable[Row]) -> list[Recorded]:
     return [_one_recorded(row) for row in rows]
 
 
-def _entries(rows: Sequence[Row]) -> Sequence[Entry]:
-    try:
-        return _recorded(rows)
-    except UnreadableEvent:
-        return [entry(row) for row in rows]
-
-
 def entry(row: Row) -> Entry:
     """The event in *row*, or why it cannot be read."""
     try:
@@ -131,8 +124,7 @@ def entry(row: Row) -> Entry:
 def _one_recorded(row: Row) -> Recorded:
     position, instance_id, user_id, sequence, event_type, revision, created_at, creator, owner, payload, imported = row
     try:
-        if not (texts := f"{instance_id}{user_id}{event_type}{created_at}{creator}{owner}").isascii():
-            _require_utf8(texts)
+        _require_utf8(f"{instance_id}{user_id}{event_type}{created_at}{creator}{owner}")
         event = event_of(event_type, payload)
         moment = _moment(created_at)
     except (TypeError, ValueError) as error:
@@ -142,6 +134,8 @@ def _one_recorded(row: Row) -> Recorded:
 
 
 def _require_utf8(text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:
