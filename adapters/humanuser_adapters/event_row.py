@@ -46,8 +46,8 @@ class EventRow(Struct, frozen=True, gc=False):
     @property
     def payload_text(self) -> str | None:
         """The payload as it is stored. Raises ``UnicodeDecodeError``."""
-        text = str(self.payload, "utf-8")
-        return None if text == "null" else text
+        raw = bytes(self.payload)
+        return None if raw == NO_PAYLOAD else raw.decode()
 
     def values(self, created_at: str) -> tuple[object, ...]:
         """All columns in their order, as texts and numbers; *created_at* is the time as it is to be written."""

@@ -252,14 +252,14 @@ class PhoneLife(RuleBasedStateMachine):
 
     @rule(key=keys, command=st.sampled_from([*SET, *VERIFY, *RENEW, *REMOVE]), return_code=st.booleans())
     def a_request_comes_twice_at_once(self, key: Key, command: str, return_code: bool) -> None:
-        by = By(key[1], command_id=f"twice{sum(map(len, self.histories.values()))}")
+        by = By(key[1], command_id=self._unused_command_id())
         code = self._right_code(key)
         request = Request(command=command, key=key, by=by, phone="+12015550123", code=code, return_code=return_code)
         self.give(request, meanwhile=request)
 
     @rule(data=st.data(), key=keys)
     def two_with_one_command_id_come_at_once(self, data: st.DataObject, key: Key) -> None:
-        command_id = f"both{sum(map(len, self.histories.values()))}"
+        command_id = self._unused_command_id()
         both = data.draw(st.tuples(self._requests(key), self._requests(key)))
         one, other = (replace(request, by=replace(request.by, command_id=command_id)) for request in both)
         self.give(one, meanwhile=other)
@@ -535,6 +535,9 @@ class PhoneLife(RuleBasedStateMachine):
         if user.there and user.code is None:
             phone = "+41791234567" if user.number != "+41791234567" else "+41791234568"
             self.give(Request(command="change", key=key, by=By("admin"), phone=phone))
+
+    def _unused_command_id(self) -> str:
+        return f"at once {sum(map(len, self.histories.values()))}"
 
     def _right_code(self, key: Key) -> str:
         code = self.model.users[key].code
