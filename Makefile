@@ -66,10 +66,14 @@ bench: $(READY)
 wheel: $(READY)
 	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
 
+# uv takes seconds where pip takes a minute or two; where it cannot be had, or reaches no packages, pip does it.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --no-compile --require-hashes --requirement requirements.lock
+	sed -n '/^uv==/,/# via/p' requirements.lock >$(VENV)/uv.lock
+	{ $(PIP) install --require-hashes --requirement $(VENV)/uv.lock \
+		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock; } \
+		|| $(PIP) install --no-compile --require-hashes --requirement requirements.lock
 	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
@@ -81,7 +85,6 @@ $(CLIENTS): tests/clients/package-lock.json
 	fi
 
 lock: $(READY)
-	$(PIP) install uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 \
 		--all-extras --group dev --output-file requirements.lock pyproject.toml
 
