@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -38,6 +39,8 @@ PATIENCE = timedelta(seconds=0.6)
 that), so it is answered within two seconds, whatever the server does."""
 PATIENCE_FOR_WORK = timedelta(seconds=30)
 """The same for transactions in the background, which may move many rows."""
+LINES_A_MESSAGE = 200
+"""Of a COPY."""
 LONGEST_SILENCE_SECONDS = 3
 """After so many seconds the server ends the transaction of a process that was frozen in the middle of it."""
 
@@ -284,16 +287,17 @@ class Marked:
             self._cursor().executemany(_percent(query), parameters)
         return None
 
-    def copy_in(self, query: str, text: bytes) -> None:
-        """Run a COPY that takes in *text*."""
+    def copy_in(self, query: str, lines: Iterator[str]) -> None:
+        """Run a COPY that takes in *lines*; the server stores some while others are made."""
         with self._cursor().copy(cast(Query, query)) as copy:
-            copy.write(text)
+            while some := "".join(islice(lines, LINES_A_MESSAGE)):
+                copy.write(some)
 
 
-def copy_in(connection: Connection, query: str, text: bytes) -> None:
-    """Run a COPY that takes in *text*, in the transaction of *connection*, which a block of ours gave."""
+def copy_in(connection: Connection, query: str, lines: Iterator[str]) -> None:
+    """Run a COPY that takes in *lines*, in the transaction of *connection*, which a block of ours gave."""
     assert isinstance(connection, Marked)  # noqa: S101 - it is
-    connection.copy_in(query, text)
+    connection.copy_in(query, lines)
 
 
 def with_texts(context: C) -> C:

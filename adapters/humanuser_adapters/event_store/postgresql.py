@@ -162,7 +162,7 @@ class PostgreSQLTransactionRecorder(SqlEventRecorder):
         connection.execute(_LOCK_POSITIONS)
         positions = connection.execute(_TAKE_POSITIONS, (len(rows),)).fetchall()
         lines = (f"{position}\t{_copied(row)}\n" for (position,), row in zip(positions, rows, strict=True))
-        copy_in(connection, _COPY, "".join(lines).encode())
+        copy_in(connection, _COPY, lines)
 
 
 class PostgreSQLEventRecorder(PostgreSQLTransactionRecorder):
