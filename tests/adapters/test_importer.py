@@ -262,6 +262,40 @@ def test_somebody_who_stores_meanwhile_is_noticed(
     assert rows.empty()
 
 
+def storing_meanwhile(row: EventRow, rows: EventRows, database: Database) -> Callable[[str, int], None]:
+    """Somebody stores *row* after all lines were looked at and the first batch is stored."""
+
+    def told(step: str, _: int) -> None:
+        if step == "storing" and not rows.stored([row]):
+            with database.write() as connection:
+                rows.insert(connection, [row])
+
+    return told
+
+
+def test_what_somebody_stored_since_the_lines_were_looked_at_is_not_stored_twice(
+    importing: Importer, any_database: Database, rows: EventRows
+) -> None:
+    importing.run(Lines(*ROWS[:50], name="yesterday"))
+
+    summary = importing.run(Lines(*ROWS), told=storing_meanwhile(ROWS[50], rows, any_database))
+
+    assert summary.stored == 349
+    assert list(rows.read()) == list(ROWS)
+
+
+def test_other_contents_that_somebody_stored_since_the_lines_were_looked_at_are_noticed(
+    importing: Importer, any_database: Database, rows: EventRows
+) -> None:
+    importing.run(Lines(*ROWS[:50], name="yesterday"))
+    other = changed(ROWS[50], creator="somebody else")
+
+    with pytest.raises(ChangedMeanwhile):
+        importing.run(Lines(*ROWS), told=storing_meanwhile(other, rows, any_database))
+
+    assert list(rows.read()) == [*ROWS[:50], other]
+
+
 def test_imported_histories_are_replayed_and_go_on(importing: Importer, any_database: Database) -> None:
     importing.run(Lines(*ROWS))
     store = store_on(any_database)

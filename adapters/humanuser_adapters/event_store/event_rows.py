@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from msgspec import Raw
@@ -16,6 +17,8 @@ from humanuser_adapters.event_store.user_event_store import AGGREGATE_TYPE
 
 PAGE = 5000
 """How many rows a query gives."""
+PLACES = 1000
+"""How many a query asks for; a statement of SQLite takes 32,766 values."""
 
 _COLUMNS = """
     instance_id, aggregate_type, aggregate_id, event_type, sequence, revision, created_at, payload, creator, owner,
@@ -73,11 +76,13 @@ class EventRows:
         for row in rows:
             places[row.instance_id].append((row.aggregate_id, row.sequence))
         with self._database.read(at_length=True) as connection:
-            for instance_id, pairs in places.items():
-                query = _STORED % ", ".join(["(?, ?)"] * len(pairs))
-                values = (instance_id, AGGREGATE_TYPE, *(value for pair in pairs for value in pair))
-                for stored in map(_event_row, connection.execute(query, values).fetchall()):
-                    found[stored.user, stored.sequence] = stored
+            for instance_id, of_instance in places.items():
+                following = iter(of_instance)
+                while pairs := list(islice(following, PLACES)):
+                    query = _STORED % ", ".join(["(?, ?)"] * len(pairs))
+                    values = (instance_id, AGGREGATE_TYPE, *(value for pair in pairs for value in pair))
+                    for stored in map(_event_row, connection.execute(query, values).fetchall()):
+                        found[stored.user, stored.sequence] = stored
         return found
 
     def insert(self, connection: Connection, rows: Sequence[EventRow]) -> None:

@@ -123,11 +123,16 @@ class HistoryCheck:
         """Those of *rows* in whose places something else is stored."""
         stored = self._stored.stored(row for _, row in rows)
         for place, row in rows:
-            there = stored.get((row.user, row.sequence))
-            if there is not None and _told(there) != _told(row):
+            if contradicts(row, stored):
                 yield Problem(place, f"sequence {row.sequence} is stored already, with other contents", row.user)
             else:
-                self.there_already += there is not None
+                self.there_already += 1
+
+
+def contradicts(row: EventRow, stored: Mapping[tuple[UserKey, int], EventRow]) -> bool:
+    """Whether something else than *row* is in its place, of what is *stored*."""
+    there = stored.get((row.user, row.sequence))
+    return there is not None and _told(there) != _told(row)
 
 
 def _told(row: EventRow) -> tuple[object, ...]:

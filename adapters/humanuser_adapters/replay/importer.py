@@ -14,7 +14,7 @@ from typing import Protocol
 
 from humanuser_adapters.database import Connection, Database, RowsClash, text_of_time
 from humanuser_adapters.event_row import EventRow, EventSource, Line, Malformed, UserKey
-from humanuser_adapters.replay.check import HistoryCheck, Problem, ReadEvent, StoredRows
+from humanuser_adapters.replay.check import HistoryCheck, Problem, ReadEvent, StoredRows, contradicts
 from humanuser_adapters.replay.heads import Heads
 
 LINES_A_BATCH = 20_000
@@ -199,8 +199,7 @@ class Importer:
         try:
             with self._database.write() as connection:
                 if not empty:
-                    heads = self._rows.heads(connection, {row.user for row in rows})
-                    rows = [row for row in rows if row.sequence > heads.get(row.user, 0)]
+                    rows = self._not_there(connection, rows)
                 if rows:
                     self._rows.insert(connection, rows)
                 connection.execute(
@@ -212,6 +211,15 @@ class Importer:
             raise ChangedMeanwhile(source.name) from error
         summary.stored += len(rows)
         summary.new_users += sum(row.sequence == 1 for row in rows)
+
+    def _not_there(self, connection: Connection, rows: Sequence[EventRow]) -> Sequence[EventRow]:
+        """Those of *rows* that are not stored, be it since they were looked at. Raises ``RowsClash``."""
+        heads = self._rows.heads(connection, {row.user for row in rows})
+        there = [row for row in rows if row.sequence <= heads.get(row.user, 0)]
+        stored = self._rows.stored(there)
+        if any(contradicts(row, stored) for row in there):
+            raise RowsClash
+        return [row for row in rows if row.sequence > heads.get(row.user, 0)]
 
     def _reached(self, identity: str) -> int:
         """Up to which line the source of that *identity* was stored before; 0: nothing of it."""
