@@ -133,8 +133,11 @@ class Outbox:
         database.migrate("outbox", SCHEMA)
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Take in *events*: a row for each SMS that one calls for."""
+        """Take in *events*: a row for each SMS that one calls for, due at once even if its time is yet to come."""
         wanted = [(one, recorded) for recorded in events if (one := phone_notification(recorded))]
+        if not wanted:
+            return
+        now = self._now(connection)
         connection.executemany(
             "INSERT INTO humanuser_outbox "
             "(message_id, position, instance_id, user_id, code_sequence, state, due_at) "
@@ -146,7 +149,7 @@ class Outbox:
                     one.instance_id,
                     one.user_id,
                     one.code_sequence,
-                    text_of_time(recorded.created_at),
+                    text_of_time(min(recorded.created_at, now)),
                 )
                 for one, recorded in wanted
             ],

@@ -160,6 +160,17 @@ def test_events_taken_in_again_make_no_second_sms(world: World) -> None:
     assert len(world.sender.sent) == 1
 
 
+def test_a_code_of_a_clock_that_was_ahead_is_sent_at_once(world: World) -> None:
+    world.clock.now += timedelta(minutes=5)
+    world.commands.add_human_user("user1", HumanUserAdded(user_name="ada"), phone="+41791234567", by=ADMIN)
+    world.clock.now -= timedelta(minutes=5)
+
+    world.subscription.catch_up()
+    world.worker.send_due()
+
+    assert len(world.sender.sent) == 1
+
+
 def test_what_may_work_later_is_tried_later_with_the_same_id(world: World) -> None:
     world.add_user()
     world.sender.script = [Retryable("busy"), Retryable("busy")]
