@@ -196,7 +196,7 @@ class PostgreSQLDatabase:
         with contextlib.suppress(IndexError):
             while True:
                 connection = self._idle.pop()
-                if not select.select([connection.fileno()], [], [], 0)[0]:
+                if not _has_news(connection):
                     return connection
                 connection.close()
         return None
@@ -292,6 +292,13 @@ class Marked:
         with self._cursor().copy(cast(Query, query)) as copy:
             while some := "".join(islice(lines, LINES_A_MESSAGE)):
                 copy.write(some)
+
+
+def _has_news(connection: psycopg.Connection[Any]) -> bool:
+    """Whether an idle server says something, which is that it hangs up. (``select`` has no numbers above 1023.)"""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def copy_in(connection: Connection, query: str, lines: Iterator[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import resource
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,9 @@ from humanuser_adapters.event_store import UserEventStore
 from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.vault import AesGcmVault
+
+LAST_OF_SELECT = 1023
+"""The highest number of a file that ``select`` takes."""
 
 TABLE = (("CREATE TABLE things (number {number}, name TEXT UNIQUE, at {time})",),)
 
@@ -147,6 +151,23 @@ def test_connections_that_the_server_has_ended_are_replaced_unnoticed(
     add(database, "b")
 
     assert names(database) == ["a", "b"]
+
+
+def test_connections_are_used_again_where_more_than_a_thousand_files_are_open(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        while stack.enter_context((tmp_path / "file").open("w")).fileno() < LAST_OF_SELECT:
+            pass
+        database = PostgreSQLDatabase(postgresql_url)
+        stack.callback(database.close)
+
+        for _ in range(3):
+            with database.read() as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_listener_hears_of_others_also_after_its_connection_was_lost(
