@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -234,6 +235,22 @@ def test_a_file_that_is_gone_for_a_while_leaves_the_old_tokens(path: Path, caplo
 
     assert tokens.authenticate(token)
     assert "the token file is not taken in" in caplog.text
+
+
+def test_a_changed_file_that_cannot_be_read_is_taken_in_as_soon_as_it_can(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = add(path)
+    tokens = TokenFile(path)
+    path.write_text("# revoked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", Mock(side_effect=PermissionError("not yours")))
+        assert tokens.authenticate(token)
+        assert tokens.authenticate(token)
+
+    assert tokens.authenticate(token) is None
+    assert caplog.text.count("not yours") == 1
 
 
 @pytest.mark.parametrize("bad", ["", "a\nb", "\x1b[2J", "x" * 201, "\u202e", EVERY_ORGANIZATION])

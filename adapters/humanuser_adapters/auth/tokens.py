@@ -70,6 +70,7 @@ class TokenFile:
         self._turn = threading.Lock()
         self._stamp = self._stamp_now()
         self._callers = _read(path)
+        self._problem = ""
 
     def authenticate(self, token: str) -> Caller | None:
         self._read_again_if_changed()
@@ -77,13 +78,23 @@ class TokenFile:
 
     def _read_again_if_changed(self) -> None:
         with self._turn:
+            before = self._stamp
             try:
-                stamp = self._stamp_now()
-                if stamp != self._stamp:
-                    self._stamp = stamp
+                self._stamp = self._stamp_now()
+                if self._stamp != before:
                     self._callers = _read(self._path)
-            except (OSError, ValueError) as error:
-                log.error("the token file is not taken in: %s", error)  # noqa: TRY400 - no traceback for a typing mistake
+                    self._problem = ""
+            except OSError as error:  # it is tried again: it may be readable soon, without another change
+                self._stamp = before
+                self._tell(error)
+            except ValueError as error:
+                self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        """Once, for it may come with every call."""
+        if str(error) != self._problem:
+            self._problem = str(error)
+            log.error("the token file is not taken in: %s", error)
 
     def _stamp_now(self) -> tuple[int, int, int]:
         status = self._path.stat()
