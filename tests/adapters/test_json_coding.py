@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from humanuser_adapters.api import CallError, Code
 from humanuser_adapters.api.json_coding import decode
 from humanuser_adapters.api.protos.management_pb2 import AddHumanUserRequest, UpdateHumanPhoneRequest
+from humanuser_adapters.api.protos.user_v2_pb2 import SetPhoneRequest
 
 READ = UpdateHumanPhoneRequest(phone="+41791234567", is_phone_verified=True)
 
@@ -151,6 +152,18 @@ def test_a_field_that_is_there_twice_is_refused(body: bytes) -> None:
         decode(body, UpdateHumanPhoneRequest, user_id="ada")
 
     assert refused.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("body", [b'{"sendCode": {}, "isVerified": true}', b'{"isVerified": true, "returnCode": {}}'])
+def test_two_of_which_one_excludes_the_other_are_refused(body: bytes) -> None:
+    with pytest.raises(CallError, match="excludes another that is there") as refused:
+        decode(body, SetPhoneRequest)
+
+    assert refused.value.code is Code.INVALID_ARGUMENT
+
+
+def test_one_that_is_null_excludes_nothing() -> None:
+    assert decode(b'{"sendCode": null, "isVerified": true}', SetPhoneRequest) == SetPhoneRequest(is_verified=True)
 
 
 def test_a_field_that_is_twice_in_a_message_within_is_refused() -> None:

@@ -76,6 +76,10 @@ def _fields(members: _Object, kind: Kind, within: str = "") -> dict[str, Any]:
             raise _malformed(f"field {member} is there twice")
         seen.add(field.name)
         if value is not None:
+            if choice := field.containing_oneof:
+                if choice.full_name in seen:
+                    raise _malformed(f"field {member} excludes another that is there")
+                seen.add(choice.full_name)
             fields[field.name] = _value(value, field, f"{within}{field.name}")
     return fields
 
