@@ -134,6 +134,16 @@ def test_a_user_is_added_and_read(client: TestClient, application: Application) 
     ]
 
 
+def test_two_long_names_make_a_display_name_that_is_cut(client: TestClient, application: Application) -> None:
+    profile = {"firstName": "B" * 150, "lastName": "y" * 150}
+
+    answer = client.post(USERS, json={"userName": "bob", "profile": profile, "email": {"email": "bob@example.org"}})
+
+    event = application.history(answer.json()["userId"])[0].event
+    assert isinstance(event, HumanUserAdded)
+    assert event.display_name == "B" * 150 + " " + "y" * 49
+
+
 def test_all_that_is_told_of_a_new_user_is_kept(client: TestClient, application: Application) -> None:
     profile = {
         "firstName": "Bob",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from humanuser import CommandIdReused, Commands, Details, DomainError, HumanUserAdded
+from humanuser import LONGEST_TEXT, CommandIdReused, Commands, Details, DomainError, HumanUserAdded
 from humanuser_adapters.api.call import Call
 from humanuser_adapters.api.protos.auth_pb2 import (
     GetMyPhoneRequest,
@@ -201,7 +201,7 @@ def _profile(request: AddHumanUserRequest) -> HumanUserAdded:
         first_name=profile.first_name,
         last_name=profile.last_name,
         nick_name=profile.nick_name,
-        display_name=profile.display_name or f"{profile.first_name} {profile.last_name}",
+        display_name=profile.display_name or f"{profile.first_name} {profile.last_name}"[:LONGEST_TEXT],
         preferred_language=profile.preferred_language or "und",
         gender=profile.gender,
         email=request.email.email,
