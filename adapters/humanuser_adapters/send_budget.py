@@ -6,6 +6,7 @@ keyed hashes, so that the table tells nobody whom we text.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ SCHEMA = (
     ),
 )
 
+UNKNOWN_COUNTRY = "?"
+"""Of numbers from a history that is not ours, which may be any text."""
 NEIGHBOURS = 3
 """Numbers that differ in their last three digits alone are neighbours: such blocks are rented together."""
 
@@ -148,7 +151,9 @@ def _of(scope: Scope, to: PhoneNumber) -> str:
         case Scope.RANGE:
             return to.e164[:-NEIGHBOURS]
         case Scope.COUNTRY:
-            return str(phonenumbers.parse(to.e164).country_code)
+            with contextlib.suppress(phonenumbers.NumberParseException):
+                return str(phonenumbers.parse(to.e164).country_code)
+            return UNKNOWN_COUNTRY
 
 
 def _shown(scope: Scope, to: PhoneNumber) -> str:

@@ -110,6 +110,14 @@ def test_what_may_have_been_sent_counts(world: World) -> None:
     assert budget.look_up(sms_to(NUMBER)) == Unknown("cannot be asked")
 
 
+def test_numbers_that_an_older_system_left_and_that_are_none_share_a_country(world: World) -> None:
+    budget = world.budget(SendLimit(Scope.COUNTRY, 1, HOUR))
+
+    outcomes = [budget.send(sms_to(PhoneNumber(text))) for text in ("0791234567", "none")]
+
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Retryable]
+
+
 def test_many_at_once_do_not_get_beyond_the_limit(world: World) -> None:
     budget = world.budget(SendLimit(Scope.RANGE, 5, HOUR))
 

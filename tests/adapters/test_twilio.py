@@ -213,7 +213,7 @@ class TestAnswers:
 
         assert outcome == Permanent(f"Twilio answered {status} with error {code}")
 
-    @pytest.mark.parametrize("code", [20003, 21606, 21608, 30029, 30030])
+    @pytest.mark.parametrize("code", [20003, 21212, 21606, 21608, 21659, 21660, 21661, 30029, 30030])
     @pytest.mark.parametrize("status", [400, 401, 500])
     def test_a_sender_or_an_account_that_may_not_send_is_misconfigured(self, code: int, status: int) -> None:
         outcome = outcome_of(answers(status, {"code": code, "status": status}))

@@ -22,9 +22,9 @@ LONGEST_VALIDITY_SECONDS = 36_000
 
 PERMANENT = {21211, 21408, 21610, 21612, 21614}
 """No number; a region that is not permitted; a user who opted out; no route; a number that takes no SMS."""
-RETRYABLE = {20429}
-"""Too many requests."""
-MISCONFIGURED = {20003, 21606, 21608, 30029, 30030}
+RETRYABLE = {20429, 21611}
+"""Too many requests; too many SMS wait for the same sender."""
+MISCONFIGURED = {20003, 21212, 21606, 21608, 21659, 21660, 21661, 30029, 30030}
 """Not authenticated; senders that may not send; retention that the account has no right to choose."""
 
 
