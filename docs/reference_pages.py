@@ -128,8 +128,8 @@ def refusals() -> str:
 
         Before any command, in this order: not routed (404 code 5, 405 code 12), malformed JSON (400 code 3), not authenticated (401
         code 16), no part in the organization (404 code 5, `AUTHZ-cdgFk`), no permission (403 code 7, `AUTH-5mWD2`), a field's rule
-        (400 code 3, without details). A body above 4 MiB is 429 code 8. A store that cannot be used is 503 code 14, a history that cannot
-        be read is 500 code 15.
+        (400 code 3, without details). A body above 4 MiB is 429 code 8, and one above 64 KiB is read
+        only of somebody who is authenticated. A store that cannot be used is 503 code 14, a history that cannot be read is 500 code 15.
         """,
     )
 

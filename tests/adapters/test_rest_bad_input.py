@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,33 @@ def test_more_than_4_mib_are_too_much(client: TestClient, application: Applicati
 
     assert (answer.status_code, answer.json()["code"]) == (429, 8)
     assert application.head() == head
+
+
+RPC_PATH = "/zitadel.management.v1.ManagementService/UpdateHumanPhone"
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "bad"),
+    [
+        (ADAS_PHONE, "application/json", b"["),
+        (RPC_PATH, "application/json", b"["),
+        (RPC_PATH, "application/grpc-web-text", b"A"),
+    ],
+)
+def test_only_of_somebody_known_is_a_large_body_decoded(
+    client: TestClient, path: str, content_type: str, bad: bytes
+) -> None:
+    def told(body: bytes, **headers: str) -> str:
+        verb = "PUT" if path == ADAS_PHONE else "POST"
+        answer = client.request(verb, path, content=body, headers={"Content-Type": content_type} | headers)
+        is_text = content_type.endswith("-text")
+        return (base64.b64decode(answer.content) if is_text else answer.content).decode("latin-1")
+
+    large = bad * 100_001
+
+    assert "auth header missing" in told(large, Authorization="")
+    assert "malformed request" in told(large)
+    assert "malformed request" in told(bad, Authorization="")
 
 
 @pytest.mark.parametrize("body", [b"", b" \r\n\t", b"{}"])

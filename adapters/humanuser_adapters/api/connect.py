@@ -13,7 +13,6 @@ from starlette.types import Receive
 
 from humanuser_adapters.api.asgi import Reply, read_body
 from humanuser_adapters.api.dispatch import Dispatcher, Headers
-from humanuser_adapters.api.json_coding import decode, encode
 from humanuser_adapters.api.methods import Method
 from humanuser_adapters.api.rest import json_reply
 from humanuser_adapters.api.status import HTTP_STATUS, CallError, Code
@@ -30,16 +29,11 @@ async def respond(
         body = await read_body(receive)
         _refuse_unknown_protocol(headers)
         seconds = _read_timeout(headers.get("connect-timeout-ms"))
-        work = partial(_answer, dispatcher, method, headers, body, is_json=content_type == _JSON)
+        answer = dispatcher.answer_json if content_type == _JSON else dispatcher.answer_bytes
+        work = partial(answer, method, headers, body)
         return Reply(200, await dispatcher.run(method, work, seconds=seconds), content_type)
     except CallError as error:
         return _refused(error)
-
-
-def _answer(dispatcher: Dispatcher, method: Method, headers: Headers, body: bytes, *, is_json: bool) -> bytes:
-    if is_json:
-        return encode(dispatcher.answer(method, headers, decode(body, method.request)))
-    return dispatcher.answer_bytes(method, headers, body)
 
 
 def _refuse_unknown_protocol(headers: Headers) -> None:

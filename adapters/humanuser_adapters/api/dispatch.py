@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from asyncio import get_running_loop, timeout
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from humanuser import Authenticator, CodeUnreadable, StoreUnavailable, UnreadableEvent
+from humanuser import Authenticator, Caller, CodeUnreadable, StoreUnavailable, UnreadableEvent
 from humanuser_adapters.api.access import authenticate, authorize
+from humanuser_adapters.api.json_coding import decode, encode
 from humanuser_adapters.api.methods import Method
 from humanuser_adapters.api.rules import refuse_broken_rules
 from humanuser_adapters.api.service import PhoneService
@@ -26,6 +28,8 @@ Answer = TypeVar("Answer")
 Headers = Mapping[str, str]
 """By name in lower case; of those that come twice the first one."""
 
+LARGEST_OF_STRANGERS = 64 * 1024
+"""Bytes of a body that is decoded before it is known who calls; the largest that the methods need is a few thousand."""
 THREADS = 40
 """Calls that are answered at once; others wait for their turn."""
 
@@ -55,26 +59,19 @@ class Dispatcher:
 
     def answer(self, method: Method, headers: Headers, request: Message) -> Message:
         """The answer to *request*. Raises ``CallError``, and nothing else."""
-        try:
-            caller = authenticate(self._authenticator, headers.get("authorization"))
-            note(caller_id=caller.user_id)
+        with _failures_told(method):
+            caller = self._caller(headers)
             organization, command_key = headers.get("x-zitadel-orgid"), headers.get("idempotency-key")
             call = authorize(caller, method, organization=organization, command_key=command_key)
             refuse_broken_rules(request)
             note(user_id=getattr(request, "user_id", caller.user_id))
             answer: Message = getattr(self._service, method.function)(call, request)
-        except CallError:
-            raise
-        except StoreUnavailable as error:
-            raise _failed(method, error, Code.UNAVAILABLE, "The store is not available now") from error
-        except UnreadableEvent as error:
-            raise _failed(method, error, Code.DATA_LOSS, "The history of this user cannot be read") from error
-        except CodeUnreadable as error:
-            raise _failed(method, error, Code.INTERNAL, "The code cannot be checked now") from error
-        except Exception as error:
-            log.exception("%s", method.name)
-            raise CallError(Code.INTERNAL, "An internal error occurred") from error
         return answer
+
+    def answer_json(self, method: Method, headers: Headers, body: bytes, **fields: str) -> bytes:
+        """The same with JSON on both sides; *fields* win over the body's."""
+        self.refuse_strangers(method, headers, body)
+        return encode(self.answer(method, headers, decode(body, method.request, **fields)))
 
     def answer_bytes(self, method: Method, headers: Headers, request: bytes) -> bytes:
         """The same with protobuf's bytes on both sides."""
@@ -83,6 +80,38 @@ class Dispatcher:
         except DecodeError:
             raise CallError(Code.INVALID_ARGUMENT, f"malformed request: no {method.request.__name__}") from None
         return self.answer(method, headers, message).SerializeToString()
+
+    def refuse_strangers(self, method: Method, headers: Headers, body: bytes) -> None:
+        """Raise ``CallError`` if *body* is larger than any that makes sense, and it is not known whose it is.
+
+        What is wrong with a body is told before who may send it, so all of it is read; not that of strangers.
+        """
+        if len(body) > LARGEST_OF_STRANGERS:
+            with _failures_told(method):
+                self._caller(headers)
+
+    def _caller(self, headers: Headers) -> Caller:
+        caller = authenticate(self._authenticator, headers.get("authorization"))
+        note(caller_id=caller.user_id)
+        return caller
+
+
+@contextmanager
+def _failures_told(method: Method) -> Iterator[None]:
+    """Have every failure be a ``CallError``, and the log say what a caller is not told."""
+    try:
+        yield
+    except CallError:
+        raise
+    except StoreUnavailable as error:
+        raise _failed(method, error, Code.UNAVAILABLE, "The store is not available now") from error
+    except UnreadableEvent as error:
+        raise _failed(method, error, Code.DATA_LOSS, "The history of this user cannot be read") from error
+    except CodeUnreadable as error:
+        raise _failed(method, error, Code.INTERNAL, "The code cannot be checked now") from error
+    except Exception as error:
+        log.exception("%s", method.name)
+        raise CallError(Code.INTERNAL, "An internal error occurred") from error
 
 
 def _logged(method: Method, work: Callable[[], Answer]) -> Answer:

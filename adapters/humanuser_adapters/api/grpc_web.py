@@ -64,6 +64,7 @@ def trailers_of(error: CallError | None) -> list[tuple[str, str]]:
 
 
 def _answer(dispatcher: Dispatcher, method: Method, headers: Headers, body: bytes, content_type: str) -> bytes:
+    dispatcher.refuse_strangers(method, headers, body)
     frames = _decoded_text(body) if _is_text(content_type) else body
     return _frame(0, dispatcher.answer_bytes(method, headers, _message_in(frames)))
 

@@ -31,6 +31,8 @@ _LONG = 1000  # digits; Python refuses to read an integer of many more, though i
 class _Object(list[tuple[str, Any]]):
     """A JSON object with all its members, also those that are named twice."""
 
+    __slots__ = ()
+
 
 def decode(body: bytes, kind: type[AnyMessage], **overriding: str) -> AnyMessage:
     """The message in *body*; an empty body is an empty message, *overriding* fields win over the body's.

@@ -13,8 +13,7 @@ from starlette.types import Receive
 
 from humanuser_adapters.api.asgi import Reply, read_body
 from humanuser_adapters.api.dispatch import Dispatcher, Headers
-from humanuser_adapters.api.json_coding import decode, encode
-from humanuser_adapters.api.methods import METHODS, Method
+from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.status import HTTP_STATUS, CallError, Code
 
 _JSON = "application/json"
@@ -59,7 +58,7 @@ async def respond(
     try:
         body = b"" if method.verb in {"GET", "DELETE"} else await read_body(receive)
         return Reply(
-            200, await dispatcher.run(method, lambda: _answer(dispatcher, method, fields, headers, body)), _JSON
+            200, await dispatcher.run(method, lambda: dispatcher.answer_json(method, headers, body, **fields)), _JSON
         )
     except CallError as error:
         return refused(error)
@@ -83,7 +82,3 @@ def status_reply(code: Code, status: HTTPStatus, headers: Mapping[str, str] | No
 def json_reply(content: Any, status: int, headers: Mapping[str, str]) -> Reply:  # Any: whatever JSON holds
     """*content* as JSON."""
     return Reply(status, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), _JSON, headers)
-
-
-def _answer(dispatcher: Dispatcher, method: Method, fields: Mapping[str, str], headers: Headers, body: bytes) -> bytes:
-    return encode(dispatcher.answer(method, headers, decode(body, method.request, **fields)))
