@@ -22,6 +22,7 @@ import proto_stubs
 from certificates import make_certificate
 from fakes import Callers, as_caller, eventually
 from humanuser import Caller
+from humanuser_adapters.api import http1
 from humanuser_adapters.api.asgi import LARGEST_MESSAGE
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.protos.auth_pb2 import GetMyPhoneResponse, SetMyPhoneRequest
@@ -29,6 +30,7 @@ from humanuser_adapters.api.server import Certificate
 from web import unused_port
 from wires import BY_NAME, Grpc, Outcome, Wire, every_wire, served
 
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 METHOD = BY_NAME["SetMyPhone"]
 ADA = {"authorization": "Bearer ada"}
 CALLERS = Callers(ada=Caller("ada", "org1"))
@@ -86,6 +88,47 @@ def test_the_python_of_the_proto_files_is_not_stale(tmp_path: Path) -> None:
     made = {path.name: path.read_text() for path in tmp_path.rglob("*_pb2.py*")}
     assert made
     assert made == {path.name: path.read_text() for path in proto_stubs.PROTOS.glob("*_pb2.py*")}
+
+
+class TestSlowClients:
+    @pytest.fixture(autouse=True)
+    def short_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http1, "REQUEST_SECONDS", 0.3)
+
+    @pytest.mark.parametrize(
+        "begun",
+        [
+            b"",
+            b"PRI * HTTP/2.0",
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+            b"PUT /auth/v1/users/me/phone HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n{",
+        ],
+        ids=["nothing", "half a preface", "half a head", "half a body"],
+    )
+    def test_a_request_that_does_not_arrive_ends_its_connection(self, address: str, begun: bytes) -> None:
+        with connected(address) as client:
+            client.sendall(begun)
+            assert client.recv(1000) == b""
+
+    def test_so_does_a_second_one(self, address: str) -> None:
+        with connected(address) as client:
+            client.sendall(HEALTH)
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+            began = time.monotonic()
+            client.sendall(b"GET /healthz")
+            while client.recv(1000):
+                pass
+
+        assert time.monotonic() - began < 4  # uvicorn waits 5 seconds for the next request to begin
+
+    def test_a_call_may_take_longer_to_answer_than_to_arrive(self, service: Service, address: str) -> None:
+        service.may_answer.clear()
+        threading.Timer(1, service.may_answer.set).start()
+
+        with every_wire(address) as wires:
+            outcomes = [wire.call(METHOD, METHOD.request(phone="+1"), ADA) for wire in wires.values()]
+
+        assert {outcome.code for outcome in outcomes} == {0}
 
 
 class TestPorts:

@@ -53,6 +53,7 @@ class OnePort(Http1):
         self._first = first
         if first.startswith(PREFACE):
             self._first = None
+            self.end_limit()
             self._tunnel = _Tunnel(self.transport)
             self._tunnel.send(first)
             self._opening = self.loop.create_task(self._tunnel.open(self._grpc_socket))

@@ -20,6 +20,8 @@ from humanuser_adapters.api.http1 import Http1
 from humanuser_adapters.api.one_port import OnePort
 from humanuser_adapters.api.service import PhoneService
 
+BACKLOG = 256
+"""Connections that wait to be taken. Where no more files may be open, asyncio logs as many errors a second."""
 GRACE_SECONDS = 10
 """How long calls in flight may take to finish when the server is told to stop."""
 
@@ -80,6 +82,7 @@ class ApiServer(uvicorn.Server):
             app,
             http=Http1 if self._grpc_address else one_port,
             ws="none",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,

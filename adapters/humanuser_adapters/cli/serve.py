@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from humanuser import Authenticator
 from humanuser_adapters.api import PhoneService, http_app
-from humanuser_adapters.api.server import ApiServer, Certificate
+from humanuser_adapters.api.server import BACKLOG, ApiServer, Certificate
 from humanuser_adapters.application import Application
 from humanuser_adapters.auth import DevelopmentToken, TokenFile
 from humanuser_adapters.cli.metrics import metrics_served, prometheus_of
@@ -102,7 +102,7 @@ def _authenticator(settings: Settings, *, development: bool) -> Authenticator:
 def listener_of(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     # asyncio sets this only on sockets made for TCP by name, and without it an answer may wait 40 ms for an ACK
