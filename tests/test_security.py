@@ -38,6 +38,7 @@ from humanuser import (
     CodeUsedUp,
     CommandIdReused,
     Commands,
+    Details,
     DomainError,
     Event,
     HumanUser,
@@ -230,6 +231,21 @@ def test_a_command_id_does_not_open_what_was_returned_to_another(
         )
 
     assert ask_as_admin().code is not None
+
+
+@pytest.mark.parametrize("verify", [Commands.verify_phone, Commands.verify_user_phone])
+def test_a_command_id_of_something_else_proves_nothing(
+    application: Application, commands: Commands, verify: Callable[..., Details]
+) -> None:
+    """The first result of the id is that of a change; it must not be taken for that of a right code."""
+    by = By("ada", command_id="command1")
+    commands.change_phone("ada", NEW, by=by)
+    before = application.history("ada")
+
+    with pytest.raises(CommandIdReused):
+        verify(commands, "ada", "000000", by=by)
+
+    assert application.history("ada") == before
 
 
 @pytest.mark.parametrize("make", [lambda _: None, ask, ask_by_v2, set_again, change_to(NEW)])

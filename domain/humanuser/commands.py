@@ -52,7 +52,9 @@ class By:
     organization: str = ""
     """Users of other organizations are not found; empty: users of all are."""
     command_id: str | None = None
-    """Names one command of this creator: given again, it is answered with the first result and changes nothing."""
+    """Names one command of this creator: given again, it is answered with the first result and changes nothing.
+
+    What else is asked for with the id of an earlier command is not carried out, and not looked at."""
 
 
 class Commands:
@@ -295,9 +297,13 @@ class Commands:
         return HumanUser.replay(self._store.load(self._instance_id, user_id))
 
     def _proven(self, user: HumanUser, recorded: Sequence[Recorded]) -> Details:
-        if isinstance(recorded[-1].event, PhoneVerificationFailed):
-            raise CodeInvalid
-        return _details(user, recorded)
+        match recorded[-1].event:
+            case PhoneVerified():
+                return _details(user, recorded)
+            case PhoneVerificationFailed():
+                raise CodeInvalid
+            case _:  # the command id is another command's, which proved nothing
+                raise CommandIdReused(recorded[-1].user_id)
 
     def _phone_set(self, user_id: str, user: HumanUser, recorded: Sequence[Recorded]) -> PhoneSet:
         match recorded[-1].event:

@@ -156,8 +156,8 @@ class Done:
         """What *request* is told, be it the one that did this or one that comes again with its command id."""
         what, characters = self.story[-1]
         match request.command:
-            case "verify" | "verify by v2" if what == "failed":
-                return CodeInvalid
+            case "verify" | "verify by v2" if what != "verified":
+                return CodeInvalid if what == "failed" else CommandIdReused
             case "set by v2" | "set verified by v2" | "resend by v2":
                 return PhoneSet(self.details, VerificationCode(characters) if what == "returned code" else None)
             case _:
