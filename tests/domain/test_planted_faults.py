@@ -512,3 +512,16 @@ def _cases(test: Any) -> Iterator[dict[str, object]]:  # Any: pytest keeps its m
 def _given(contract: object, names: set[str], request: pytest.FixtureRequest) -> dict[str, object]:
     makers = {name: getattr(contract, f"create_{name}", None) for name in names}
     return {name: maker() if maker else request.getfixturevalue(name) for name, maker in makers.items()}
+
+
+def test_a_failure_shows_both_sides() -> None:
+    class LosingStore(SoundStore):
+        def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:
+            return super().load(instance_id, user_id)[:-1]
+
+    class Contract(EventStoreContract):
+        def create_store(self) -> EventStore:
+            return LosingStore()
+
+    with pytest.raises(AssertionError, match=r"Recorded\("):
+        Contract().test_what_is_appended_is_loaded_as_it_was(LosingStore())

@@ -1,5 +1,13 @@
 """What proves the rules and the ports, for the tests of hosts and of this project. It needs pytest and hypothesis."""
 
+# ruff: noqa: E402 - what is below must be imported after this
+import pytest
+
+# so that a failure shows both sides
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module}" for module in ("authenticator", "event_store", "life", "life_model", "sms"))
+)
+
 from humanuser.testing.authenticator import AuthenticatorContract, Known
 from humanuser.testing.event_store import EventStoreContract
 from humanuser.testing.histories import AT, history
