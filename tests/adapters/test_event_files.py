@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -191,6 +193,28 @@ def test_a_file_that_could_not_be_written_whole_is_not_there(tmp_path: Path) -> 
         failing()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    target, link = tmp_path / "rows.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(target)
+
+    written(link)
+
+    assert link.is_symlink()
+    assert read(target) == list(ROWS)
+
+
+def test_a_pipe_with_a_name_is_written_into(tmp_path: Path) -> None:
+    pipe = tmp_path / "rows.jsonl"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(pipe.read_bytes)
+
+        written(pipe)
+
+        assert reader.result(30).count(b"\n") == len(ROWS)
+    assert pipe.is_fifo()
 
 
 def test_a_stream_is_kept_while_it_is_read(tmp_path: Path) -> None:

@@ -42,7 +42,15 @@ def write_events(rows: Iterable[EventRow], file: BinaryIO, name: str, file_forma
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that is there, for its owner alone, once the block is through; until then, and if it fails, it is not."""
+    """A file that is there, for its owner alone, once the block is through; until then, and if it fails, it is not.
+
+    Where *path* is a link, that is what it leads to. What is no file (a pipe, a device) is written into as it is.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as there:
+            yield there
+        return
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     fresh = Path(name)
     try:
