@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from command_line import Cli
 from humanuser_adapters.cli import progress
+from humanuser_adapters.cli.progress import Steps
 from humanuser_adapters.event_files import FileFormat, json_line, new_file, write_events
 from humanuser_adapters.event_row import EventRow
 from zitadel_database import ZitadelDatabase, zitadel
@@ -189,6 +192,48 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(cli: Cli) -> None:
     assert 0 < stored < 40_000
     assert (rest["stored"], rest["there already"]) == (40_000 - stored, stored)
     assert cli("verify").code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "how_it_is"),
+    [
+        ("export out.jsonl", "There is no file of it."),
+        ("verify", "Nothing was changed."),
+        ("rebuild", "Nothing was changed."),
+    ],
+)
+def test_ctrl_c_says_how_things_are(
+    cli: Cli, export: Path, monkeypatch: pytest.MonkeyPatch, command: str, how_it_is: str
+) -> None:
+    cli("import", str(export))
+    monkeypatch.setattr(Steps, "step", Mock(side_effect=KeyboardInterrupt))
+
+    answer = cli(*command.split())
+
+    assert answer.code == 130
+    assert answer.stderr.rstrip().endswith(f"stopped. {how_it_is}")
+
+
+@pytest.mark.parametrize(
+    "command", ["status -d postgresql://x/y", "replay --from postgresql://x/y", "verify --zitadel postgresql://x/y"]
+)
+def test_without_psycopg_it_is_told_what_to_install(cli: Cli, command: str) -> None:
+    cli.add()
+    program = "import sys; sys.modules['psycopg'] = None; from humanuser_adapters.cli import main; main()"
+    environment = {**os.environ, "HUMANUSER_CODE_KEYS": f"key:{'A' * 43}="}
+
+    process = subprocess.run(
+        [sys.executable, "-c", program, *command.split()],
+        check=False,
+        cwd=cli.home,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert process.returncode == 2
+    assert "pip install 'humanuser[postgresql]'" in " ".join(process.stderr.split())
+    assert "Traceback" not in process.stderr
 
 
 def test_a_running_zitadel_is_replayed_and_followed(cli: Cli, zitadel: ZitadelDatabase) -> None:

@@ -47,6 +47,9 @@ SkipBadOption = Annotated[
     typer.Option(help="Put users whose history is not in order aside into this file, instead of refusing all."),
 ]
 INTERRUPTED = 130
+GOES_ON = "What is stored is whole; the same command goes on from there."
+AS_BEFORE = "Nothing was changed."
+NO_FILE = "There is no file of it."
 One = TypeVar("One")
 FOLLOW_SECONDS = 1.0
 """How often what happens elsewhere is looked for."""
@@ -128,7 +131,7 @@ def export(
     Whole numbers are in it, and sealed codes. An export that fails leaves no file.
     """
     written_as = _format(target, file_format)
-    with opened(read_settings(database=database)) as application, _stoppable(target), steps() as shown:
+    with opened(read_settings(database=database)) as application, _stoppable(target, NO_FILE), steps() as shown:
         shown.step("writing", application.head())
         rows = _counted(application.export_events(), shown)
         if target == "-":
@@ -150,7 +153,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Replay all events, and tell where the read models say something else. Exit code 1: they do somewhere."""
-    with opened(read_settings(database=database)) as application, _stoppable("the check"), steps() as shown:
+    with opened(read_settings(database=database)) as application, _stoppable("check", AS_BEFORE), steps() as shown:
         shown.step("replaying", application.head())
         found = list(application.differences(shown.go))
         if zitadel:
@@ -175,7 +178,11 @@ def _differences_from_zitadel(application: Application, url: str, shown: Steps) 
 
 def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Make the read models anew from all events. Nothing is sent, and no event is added."""
-    with opened(read_settings(database=database)) as application, _stoppable("the rebuild"), steps() as shown:
+    with (
+        opened(read_settings(database=database)) as application,
+        _stoppable("rebuild", AS_BEFORE),
+        steps() as shown,
+    ):
         shown.step("rebuilding", application.head())
         count = application.rebuild(shown.go)
     show({"events": count}, as_json=as_json)
@@ -213,12 +220,12 @@ class _Bytes:
 
 
 @contextmanager
-def _stoppable(what: str) -> Iterator[None]:
-    """Ctrl-C ends the command in a clean way."""
+def _stoppable(what: str, so_now: str = GOES_ON) -> Iterator[None]:
+    """Ctrl-C ends the command in a clean way, and *so_now* tells how things are then."""
     try:
         yield
     except KeyboardInterrupt:
-        err.print(f"{what}: stopped. What is stored is whole; the same command goes on from there.", soft_wrap=True)
+        err.print(f"{what}: stopped. {so_now}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

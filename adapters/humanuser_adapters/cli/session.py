@@ -93,6 +93,10 @@ def errors_told() -> Iterator[None]:
         fail(Exit.USAGE, _problems(error))
     except (ValueError, OSError) as error:
         fail(Exit.USAGE, str(error))
+    except ModuleNotFoundError as missing:
+        if missing.name != "psycopg":
+            raise
+        fail(Exit.USAGE, "PostgreSQL needs psycopg: pip install 'humanuser[postgresql]'")
 
 
 def show_details(details: Details, *, as_json: bool, **more: str) -> None:
