@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +20,7 @@ from humanuser import (
     Recorded,
     Retryable,
     SmsOutcome,
+    StoreUnavailable,
     Unknown,
 )
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
@@ -259,10 +261,10 @@ class Outbox:
         return self._by_hand(instance_id, message_id, State.DROPPED, "dropped by hand")
 
     def _by_hand(self, instance_id: str, message_id: str, state: State, note: str) -> bool:
-        # what may have left and is not known to have arrived is asked after first
+        # what may have left (and what was dropped may have, before) is asked after first
         query = f"""
             UPDATE humanuser_outbox SET interruptions = 0, fence = fence + 1, note = ?, due_at = ?,
-                state = CASE WHEN state = 'unknown' AND ? = 'due' THEN 'claimed' ELSE ? END
+                state = CASE WHEN state IN ('unknown', 'dropped') AND ? = 'due' THEN 'claimed' ELSE ? END
             WHERE instance_id = ? AND message_id = ? AND state IN ({", ".join("?" * len(BY_HAND))})
         """
         with self._database.write() as connection:
@@ -325,11 +327,22 @@ class OutboxWorker:
 
     def _send(self, claim: Claim, *, give_up_at: float) -> None:
         used_up = claim.interruptions >= MOST_INTERRUPTIONS
-        outcome = self._notifier.deliver(
-            claim.notification,
-            interrupted=claim.interruptions > 0,
-            still_ours=lambda: not used_up and self._timer() < give_up_at,
-        )
+        leaving = False
+
+        def still_ours() -> bool:
+            nonlocal leaving
+            leaving = not used_up and self._timer() < give_up_at
+            return leaving
+
+        try:
+            outcome = self._notifier.deliver(
+                claim.notification, interrupted=claim.interruptions > 0, still_ours=still_ours
+            )
+        except StoreUnavailable:
+            if not leaving:  # so it is no interruption, of which there may be few
+                with suppress(StoreUnavailable):
+                    self._outbox.settle(claim, State.DUE, "the store was not there", pause=self._pause(claim.attempts))
+            raise
         if outcome is None and used_up:
             outcome = Unknown("every attempt was interrupted")
         if outcome is None:

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 import phonenumbers
 
-from humanuser import Accepted, PhoneNumber, Retryable, Sms, SmsOutcome, SmsSender, Unknown
+from humanuser import Accepted, PhoneNumber, Retryable, Sms, SmsOutcome, SmsSender, StoreUnavailable, Unknown
 from humanuser_adapters.database import Connection, Database, text_of_time
 from humanuser_adapters.log_fields import log_of
 
@@ -93,9 +93,12 @@ class BudgetedSms:
         except _UsedUp as used_up:
             log.warning("%s for %s: is somebody pumping codes?", used_up, _shown(used_up.limit.scope, sms.to))
             return Retryable(str(used_up), used_up.wait)
+        except StoreUnavailable:
+            return Retryable("what is left of the budget cannot be told now")
         outcome = self._sender.send(sms)
         if not isinstance(outcome, Accepted | Unknown):
-            self._give_back(sms.to, taken_at)
+            with contextlib.suppress(StoreUnavailable):  # then it counts; to forget the outcome would do more harm
+                self._give_back(sms.to, taken_at)
         return outcome
 
     def look_up(self, sms: Sms) -> Accepted | Unknown | None:

@@ -95,24 +95,34 @@ class PhoneNotifier:
 
         *interrupted* says that an earlier delivery broke off at an unknown point; then the provider is asked first.
         *still_ours* is asked right before anything leaves; None: it was not, and nothing was sent.
-        Raises ``StoreUnavailable`` and ``UnreadableEvent``; the delivery then counts as interrupted.
+        Raises ``StoreUnavailable`` and ``UnreadableEvent``; if *still_ours* was asked, something may have left.
         """
-        history = self._store.load(notification.instance_id, notification.user_id)
-        wanted = HumanUser.replay(history).code_to_send(notification.code_sequence, now=self._clock())
-        if isinstance(wanted, NotWanted):
-            return wanted
-        try:
-            sms = self._sms(notification, wanted, preferred_language(history))
-        except CodeUnreadable as error:
-            return Misconfigured(str(error))
-        outcome: SmsOutcome | None = self._sender.look_up(sms) if interrupted else None
+        sms = self._wanted_sms(notification)
+        outcome: SmsOutcome | None = None
+        if interrupted and isinstance(sms, Sms):
+            outcome = self._sender.look_up(sms)
+            if outcome is None:
+                sms = self._wanted_sms(notification)  # the user may have gone on while the provider was asked
         if outcome is None:
+            if not isinstance(sms, Sms):
+                return sms
             if not still_ours():
                 return None
             outcome = self._sender.send(sms)
         if isinstance(outcome, Accepted):
             record_sent(self._commands, notification)
         return outcome
+
+    def _wanted_sms(self, notification: PhoneNotification) -> Sms | NotWanted | Misconfigured:
+        """The SMS as things are now, or why there is none."""
+        history = self._store.load(notification.instance_id, notification.user_id)
+        wanted = HumanUser.replay(history).code_to_send(notification.code_sequence, now=self._clock())
+        if isinstance(wanted, NotWanted):
+            return wanted
+        try:
+            return self._sms(notification, wanted, preferred_language(history))
+        except CodeUnreadable as error:
+            return Misconfigured(str(error))
 
     def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
         code = self._vault.open(wanted.code, CodeOwner(notification.instance_id, notification.user_id))

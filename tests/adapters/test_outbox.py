@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -21,6 +22,7 @@ from humanuser import (
     Retryable,
     Sms,
     SmsOutcome,
+    StoreUnavailable,
     Unknown,
 )
 from humanuser_adapters.database import Database
@@ -277,8 +279,9 @@ def test_what_was_given_up_or_waits_is_sent_again_by_hand(world: World, outcome:
     assert not world.outbox.drop("default", message_id)
 
 
+@pytest.mark.parametrize("dropped", [False, True])
 def test_what_nobody_could_tell_is_asked_after_once_more_when_it_is_sent_again_by_hand(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, *, dropped: bool
 ) -> None:
     world.add_user()
     world.sender.script = [Unknown("no answer")]
@@ -288,6 +291,8 @@ def test_what_nobody_could_tell_is_asked_after_once_more_when_it_is_sent_again_b
             world.clock.now += wait
     (message_id,) = (one.notification.message_id for one in world.deliveries())
 
+    if dropped:
+        world.outbox.drop("default", message_id)
     world.outbox.retry("default", message_id)
     world.worker.send_due()
 
@@ -395,6 +400,40 @@ def test_a_worker_that_died_before_sending_is_made_up_for(world: World) -> None:
     world.worker.send_due()
 
     assert world.states() == [(State.SENT, 2, "id")]
+
+
+def test_a_code_that_is_replaced_while_the_provider_is_asked_is_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_user()
+    world.outbox.claim("default")
+    world.clock.now += LEASE
+
+    def replaced_meanwhile(_: Sms) -> None:
+        world.commands.change_phone("user1", "+41791234568", by=ADMIN)
+
+    monkeypatch.setattr(world.sender, "look_up", replaced_meanwhile)
+    world.worker.send_due()
+
+    assert world.sender.sent == []
+    assert [state for state, _, _ in world.states()] == [State.DROPPED]
+
+
+def test_a_store_that_is_not_there_before_anything_left_is_no_interruption(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_user()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "load", Mock(side_effect=StoreUnavailable("away")))
+        for _ in range(MOST_INTERRUPTIONS + 1):
+            with pytest.raises(StoreUnavailable):
+                world.worker.send_due()
+            world.clock.now += LEASE
+
+    world.worker.send_due()
+
+    assert len(world.sender.sent) == 1
+    assert [state for state, _, _ in world.states()] == [State.SENT]
 
 
 def test_what_kills_its_worker_three_times_is_left_to_people(world: World) -> None:

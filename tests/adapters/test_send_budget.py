@@ -5,11 +5,22 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
 from fakes import FakeClock
-from humanuser import Accepted, Misconfigured, Permanent, PhoneNumber, Retryable, Sms, SmsOutcome, Unknown
+from humanuser import (
+    Accepted,
+    Misconfigured,
+    Permanent,
+    PhoneNumber,
+    Retryable,
+    Sms,
+    SmsOutcome,
+    StoreUnavailable,
+    Unknown,
+)
 from humanuser_adapters.database import Database
 from humanuser_adapters.send_budget import BudgetedSms, Scope, SendLimit, SmsBudget
 
@@ -116,6 +127,24 @@ def test_numbers_that_an_older_system_left_and_that_are_none_share_a_country(wor
     outcomes = [budget.send(sms_to(PhoneNumber(text))) for text in ("0791234567", "none")]
 
     assert [type(outcome) for outcome in outcomes] == [Accepted, Retryable]
+
+
+def test_without_its_table_nothing_leaves_and_no_error_either(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = world.budget(SendLimit(Scope.NUMBER, 1, HOUR))
+    monkeypatch.setattr(world.database, "write", Mock(side_effect=StoreUnavailable("away")))
+
+    assert isinstance(budget.send(sms_to(NUMBER)), Retryable)
+    assert world.sender.sent == []
+
+
+def test_what_was_refused_is_told_also_if_the_budget_cannot_get_it_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = world.budget(SendLimit(Scope.NUMBER, 1, HOUR))
+    world.sender.outcome = Permanent("never")
+    monkeypatch.setattr(budget, "_give_back", Mock(side_effect=StoreUnavailable("away")))
+
+    assert budget.send(sms_to(NUMBER)) == Permanent("never")
 
 
 def test_many_at_once_do_not_get_beyond_the_limit(world: World) -> None:
