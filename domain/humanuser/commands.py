@@ -22,6 +22,8 @@ from humanuser.errors import (
 from humanuser.events import (
     Event,
     HumanUserAdded,
+    PhoneChanged,
+    PhoneRemoved,
     PhoneVerificationCodeAdded,
     PhoneVerificationCodeSent,
     PhoneVerificationFailed,
@@ -29,7 +31,7 @@ from humanuser.events import (
     Recorded,
 )
 from humanuser.human_user import HumanUser
-from humanuser.phone_number import parse_phone_number
+from humanuser.phone_number import PhoneNumber, parse_phone_number
 from humanuser.policy import Policy
 from humanuser.ports import Clock, CodeGenerator, CodeVault, EventStore
 from humanuser.verification_code import CodeOwner, VerificationCode
@@ -38,6 +40,9 @@ DECISIONS = 5
 """How often a command decides anew because others changed the user in between."""
 
 Decision = Callable[[HumanUser, datetime], list[Event]]
+
+Result = Callable[[Sequence[Event]], bool]
+"""Whether a command can have come to these events, which were stored under its id."""
 
 Permit = Callable[[str], None]
 """Raises unless the caller may change users of the organization that it is given."""
@@ -54,7 +59,7 @@ class By:
     command_id: str | None = None
     """Names one command of this creator: given again, it is answered with the first result and changes nothing.
 
-    What else is asked for with the id of an earlier command is not carried out, and not looked at."""
+    Something else that is asked for with the id of an earlier command is refused with ``CommandIdReused``."""
 
 
 class Commands:
@@ -99,7 +104,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.add(profile, PhoneVerified() if verified else self._new_code(user_id))
 
-        return _details(*self._carry_out(user_id, decide, by))
+        return _details(*self._carry_out(user_id, decide, by, _addition(profile, verified=verified)))
 
     def change_phone(self, user_id: str, phone: str, *, verified: bool = False, by: By) -> Details:
         """Change the number to *phone*, as a person typed it; unless *verified*, a code is to prove it.
@@ -115,7 +120,7 @@ class Commands:
                 return user.set_verified_phone(number)
             return user.change_phone(number, self._new_code(user_id), now=now, policy=self._policy)
 
-        return _details(*self._carry_out(user_id, decide, by))
+        return _details(*self._carry_out(user_id, decide, by, _change(number, verified=verified)))
 
     def verify_phone(self, user_id: str, code: str, *, by: By) -> Details:
         """Prove the number with *code*. What failed is remembered before it is refused.
@@ -131,7 +136,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return self._proven(*self._carry_out(user_id, decide, by))
+        return _proven(*self._carry_out(user_id, decide, by, _one(PhoneVerified, PhoneVerificationFailed)))
 
     def add_phone_code(self, user_id: str, *, by: By) -> Details:
         """Make a new code for the number there is; older codes are worth nothing from now on.
@@ -144,7 +149,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.add_code(self._new_code(user_id), now=now, policy=self._policy)
 
-        return _details(*self._carry_out(user_id, decide, by))
+        return _details(*self._carry_out(user_id, decide, by, _one(PhoneVerificationCodeAdded)))
 
     def record_code_sent(self, user_id: str, sent: PhoneVerificationCodeSent, *, code_sequence: int, by: By) -> Details:
         """Record that a provider took the SMS with the code of *code_sequence*.
@@ -156,7 +161,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.record_code_sent(sent, code_sequence=code_sequence)
 
-        return _details(*self._carry_out(user_id, decide, by))
+        return _details(*self._carry_out(user_id, decide, by, _one(PhoneVerificationCodeSent)))
 
     def remove_phone(self, user_id: str, *, by: By) -> Details:
         """Remove the number.
@@ -168,7 +173,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by))
+        return _details(*self._carry_out(user_id, decide, by, _one(PhoneRemoved)))
 
     # The same for API v2, which finds users of all organizations and asks for permission where it is needed.
 
@@ -201,7 +206,10 @@ class Commands:
             code = self._new_code(user_id, returned=return_code)
             return user.change_phone(number, code, now=now, policy=self._policy)
 
-        return self._phone_set(user_id, *self._carry_out(user_id, decide, by))
+        def result(events: Sequence[Event]) -> bool:
+            return _change(parse_phone_number(phone, self._policy.phone), verified=verified)(events)
+
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, result))
 
     def resend_phone_code(self, user_id: str, *, return_code: bool = False, by: By, permit: Permit) -> PhoneSet:
         """Replace the pending code by a new one, which goes to the caller if *return_code*.
@@ -218,7 +226,7 @@ class Commands:
                 permit(user.resource_owner)
             return user.replace_code(self._new_code(user_id, returned=return_code), now=now, policy=self._policy)
 
-        return self._phone_set(user_id, *self._carry_out(user_id, decide, by))
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, _one(PhoneVerificationCodeAdded)))
 
     def verify_user_phone(self, user_id: str, code: str, *, by: By) -> Details:
         """Prove the number with *code*, whoever brings it.
@@ -235,7 +243,7 @@ class Commands:
                 raise CodeEmpty
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return self._proven(*self._carry_out(user_id, decide, by))
+        return _proven(*self._carry_out(user_id, decide, by, _one(PhoneVerified, PhoneVerificationFailed)))
 
     def remove_user_phone(self, user_id: str, *, by: By, permit: Permit) -> Details:
         """Remove the number; users may remove their own.
@@ -250,11 +258,13 @@ class Commands:
                 permit(user.resource_owner)
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by))
+        return _details(*self._carry_out(user_id, decide, by, _one(PhoneRemoved)))
 
-    def _carry_out(self, user_id: str, decide: Decision, by: By) -> tuple[HumanUser, Sequence[Recorded]]:
+    def _carry_out(
+        self, user_id: str, decide: Decision, by: By, result: Result
+    ) -> tuple[HumanUser, Sequence[Recorded]]:
         """The user before the decision, and what was stored because of it."""
-        if earlier := self._carried_out(user_id, by):
+        if earlier := self._carried_out(user_id, by, result):
             return earlier
         for _ in range(DECISIONS):
             user = self._load(user_id)
@@ -264,7 +274,9 @@ class Commands:
             try:
                 events = decide(user, now)
             except DomainError:
-                if earlier := self._carried_out(user_id, by):  # since we looked: the same was asked twice at once
+                if earlier := self._carried_out(
+                    user_id, by, result
+                ):  # since we looked: the same was asked twice at once
                     return earlier
                 raise
             try:
@@ -280,10 +292,10 @@ class Commands:
                 )
             except SequenceConflict:
                 continue
-            return user, _of(by, stored)
+            return user, _of(by, result, stored)
         raise TooMuchContention
 
-    def _carried_out(self, user_id: str, by: By) -> tuple[HumanUser, Sequence[Recorded]] | None:
+    def _carried_out(self, user_id: str, by: By, result: Result) -> tuple[HumanUser, Sequence[Recorded]] | None:
         """The user, and what was stored when the command of this id was carried out; None: it was not yet."""
         if by.command_id is None:
             return None
@@ -291,19 +303,10 @@ class Commands:
         stored = self._store.find_command(self._instance_id, user_id, by.command_id)
         if not stored or by.organization not in ("", stored[0].resource_owner):
             return None
-        return self._load(user_id), _of(by, stored)
+        return self._load(user_id), _of(by, result, stored)
 
     def _load(self, user_id: str) -> HumanUser:
         return HumanUser.replay(self._store.load(self._instance_id, user_id))
-
-    def _proven(self, user: HumanUser, recorded: Sequence[Recorded]) -> Details:
-        match recorded[-1].event:
-            case PhoneVerified():
-                return _details(user, recorded)
-            case PhoneVerificationFailed():
-                raise CodeInvalid
-            case _:  # the command id is another command's, which proved nothing
-                raise CommandIdReused(recorded[-1].user_id)
 
     def _phone_set(self, user_id: str, user: HumanUser, recorded: Sequence[Recorded]) -> PhoneSet:
         match recorded[-1].event:
@@ -327,12 +330,41 @@ class Commands:
         return self._vault.open(user.pending_code.added.code, CodeOwner(self._instance_id, user_id))
 
 
-def _of(by: By, stored: Sequence[Recorded]) -> Sequence[Recorded]:
-    """*stored*, of which nobody learns but who caused it: a code may be in it."""
-    first, *_ = stored
-    if first.creator != by.creator:
-        raise CommandIdReused(first.user_id)
+def _of(by: By, result: Result, stored: Sequence[Recorded]) -> Sequence[Recorded]:
+    """*stored*, of which nobody learns but who caused it, with this very command: a code may be in it."""
+    if stored[0].creator != by.creator or not result([recorded.event for recorded in stored]):
+        raise CommandIdReused(stored[0].user_id)
     return stored
+
+
+def _one(*kinds: type[Event]) -> Result:
+    return lambda events: len(events) == 1 and isinstance(events[0], kinds)
+
+
+def _addition(profile: HumanUserAdded, *, verified: bool) -> Result:
+    def result(events: Sequence[Event]) -> bool:
+        first, *proof = events
+        return first == profile and all(isinstance(event, PhoneVerified) == verified for event in proof)
+
+    return result
+
+
+def _change(number: PhoneNumber, *, verified: bool) -> Result:
+    """To *number*; a proof alone is taken for that of it, for it does not say of which number it is."""
+
+    def result(events: Sequence[Event]) -> bool:
+        *changed, proof = events
+        if changed != [PhoneChanged(phone=number)]:
+            return verified and not changed and isinstance(proof, PhoneVerified)
+        return isinstance(proof, PhoneVerified if verified else PhoneVerificationCodeAdded)
+
+    return result
+
+
+def _proven(user: HumanUser, recorded: Sequence[Recorded]) -> Details:
+    if isinstance(recorded[-1].event, PhoneVerificationFailed):
+        raise CodeInvalid
+    return _details(user, recorded)
 
 
 def _require_id(user_id: str) -> None:

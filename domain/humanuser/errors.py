@@ -140,7 +140,7 @@ class TooManyFailures(LimitReached):
 
 
 class CommandIdReused(DomainError):
-    """This command id was already used for another user or by another caller"""
+    """This command id was already used for something else or by another caller"""
 
     def __init__(self, user_id: str) -> None:
         super().__init__()

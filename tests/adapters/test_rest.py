@@ -431,6 +431,16 @@ def test_the_same_key_for_another_method_is_another_command(client: TestClient, 
     assert len(application.history("ada")) == 5
 
 
+def test_the_same_key_for_another_number_is_refused(client: TestClient, application: Application) -> None:
+    client.put(ADAS_PHONE, json={"phone": NEW}, headers={"Idempotency-Key": "key"})
+    head = application.head()
+
+    answer = client.put(ADAS_PHONE, json={"phone": OLD}, headers={"Idempotency-Key": "key"})
+
+    assert (answer.status_code, answer.json()["details"][0]["id"]) == (409, "HU-CommandIdReused")
+    assert application.head() == head
+
+
 def test_the_same_key_for_another_user_is_refused(client: TestClient, application: Application) -> None:
     user_id = client.post(USERS, json=BOB).json()["userId"]
     client.put(ADAS_PHONE, json={"phone": NEW}, headers={"Idempotency-Key": "key"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -52,6 +53,8 @@ from humanuser_adapters.vault import AesGcmVault, Keys
 OLD = "+41791234567"
 NEW = "+41791234568"
 ADDED = HumanUserAdded(user_name="ada", first_name="Ada", last_name="Lovelace")
+ANOTHER = ADDED.model_copy(update={"user_name": "bob"})
+SENT = PhoneVerificationCodeSent()
 ADMIN = By("admin", organization="org1")
 MARK = "\N{RIGHT-TO-LEFT OVERRIDE}"
 
@@ -393,6 +396,59 @@ def test_a_command_id_is_one_users(commands: Commands) -> None:
 
     with pytest.raises(CommandIdReused):
         commands.add_human_user("user2", ADDED, by=by)
+
+
+EACH_COMMAND: dict[str, Callable[[Commands, By], object]] = {
+    "add": lambda commands, by: commands.add_human_user("user1", ADDED, phone=OLD, by=by),
+    "add verified": lambda commands, by: commands.add_human_user("user1", ADDED, phone=OLD, verified=True, by=by),
+    "add another": lambda commands, by: commands.add_human_user("user1", ANOTHER, phone=OLD, by=by),
+    "change": lambda commands, by: commands.change_phone("user1", NEW, by=by),
+    "change to another": lambda commands, by: commands.change_phone("user1", "+41791234569", by=by),
+    "set verified": lambda commands, by: commands.change_phone("user1", NEW, verified=True, by=by),
+    "set another verified": lambda commands, by: commands.change_phone("user1", "+41791234569", verified=True, by=by),
+    "ask for a code": lambda commands, by: commands.add_phone_code("user1", by=by),
+    "verify": lambda commands, by: commands.verify_phone("user1", "123456", by=by),
+    "record sent": lambda commands, by: commands.record_code_sent("user1", SENT, code_sequence=3, by=by),
+    "remove": lambda commands, by: commands.remove_phone("user1", by=by),
+}
+
+
+PROOF_ALONE = {("verify", "set verified"), ("verify", "set another verified")}
+"""The event says that the number is proven, not by what, and not which number."""
+
+
+@pytest.mark.parametrize(("first", "again"), sorted({*product(EACH_COMMAND, EACH_COMMAND)} - PROOF_ALONE))
+def test_a_command_id_is_one_commands(
+    commands: Commands, store: UserEventStore, clock: FakeClock, first: str, again: str
+) -> None:
+    """Else the caller would be told that was done which was not."""
+    if not first.startswith("add"):
+        commands.add_human_user("user1", ADDED, phone=OLD, by=ADMIN)
+        clock.advance(minutes=1)
+    if first == "record sent":
+        commands.add_phone_code("user1", by=ADMIN)
+    by = By("admin", organization="org1", command_id="command1")
+    result = EACH_COMMAND[first](commands, by)
+    head = store.head()
+
+    if again == first:
+        assert EACH_COMMAND[again](commands, by) == result
+    else:
+        with pytest.raises(CommandIdReused):
+            EACH_COMMAND[again](commands, by)
+
+    assert store.head() == head
+
+
+def test_a_number_that_was_vouched_for_alone_is_so_again_with_the_same_command_id(commands: Commands) -> None:
+    by = By("admin", organization="org1", command_id="command1")
+    commands.add_human_user("user1", ADDED, phone=OLD, by=ADMIN)
+    first = commands.change_phone("user1", OLD, verified=True, by=by)
+
+    assert commands.change_phone("user1", OLD, verified=True, by=by) == first
+
+    with pytest.raises(CommandIdReused):
+        commands.change_phone("user1", OLD, by=by)
 
 
 @pytest.mark.parametrize("command_id", ["", "x" * 201, "a\0"])

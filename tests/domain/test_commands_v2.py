@@ -14,6 +14,7 @@ from humanuser import (
     CodeInvalid,
     CodeNotFound,
     CodeNotPending,
+    CommandIdReused,
     Commands,
     DomainError,
     Event,
@@ -154,6 +155,23 @@ def test_a_returned_code_is_returned_again_to_the_same_command(commands: Command
 
     assert again == first
     assert store.head() == 4
+
+
+def test_the_command_id_of_something_else_sets_no_number(commands: Commands, store: UserEventStore) -> None:
+    by = By("admin", command_id="command1")
+    commands.set_phone("user1", NEW, by=by, permit=permit)
+    head = store.head()
+
+    with pytest.raises(CommandIdReused):
+        commands.set_phone("user1", OLD, by=by, permit=permit)
+    with pytest.raises(CommandIdReused):
+        commands.set_phone("user1", NEW, verified=True, by=by, permit=permit)
+    with pytest.raises(CommandIdReused):
+        commands.resend_phone_code("user1", by=by, permit=permit)
+    with pytest.raises(PhoneEmpty):
+        commands.set_phone("user1", "", by=by, permit=permit)
+
+    assert store.head() == head
 
 
 def test_a_number_can_be_vouched_for(commands: Commands, store: UserEventStore) -> None:

@@ -31,7 +31,7 @@ from humanuser import (
     StoreUnavailable,
     Unknown,
 )
-from humanuser.commands import Decision
+from humanuser.commands import Decision, Result
 from humanuser_adapters import outbox, subscription
 from humanuser_adapters.database import Connection
 from humanuser_adapters.event_log import Entry
@@ -427,22 +427,26 @@ def _records_whatever_was_sent(self: HumanUser, sent: PhoneVerificationCodeSent,
 class DecidesOnce(Commands):
     """After a conflict, the first decision is stored all the same."""
 
-    def _carry_out(self, user_id: str, decide: Decision, by: By) -> tuple[HumanUser, Sequence[Recorded]]:
+    def _carry_out(
+        self, user_id: str, decide: Decision, by: By, result: Result
+    ) -> tuple[HumanUser, Sequence[Recorded]]:
         decided: list[Event] = []
 
         def once(user: HumanUser, now: datetime) -> list[Event]:
             decided.extend([] if decided else decide(user, now))
             return list(decided)
 
-        return super()._carry_out(user_id, once, by)
+        return super()._carry_out(user_id, once, by, result)
 
 
 class TakesLostForDone(Commands):
     """No answer is taken for a good one."""
 
-    def _carry_out(self, user_id: str, decide: Decision, by: By) -> tuple[HumanUser, Sequence[Recorded]]:
+    def _carry_out(
+        self, user_id: str, decide: Decision, by: By, result: Result
+    ) -> tuple[HumanUser, Sequence[Recorded]]:
         try:
-            return super()._carry_out(user_id, decide, by)
+            return super()._carry_out(user_id, decide, by, result)
         except StoreUnavailable:
             user = self._load(user_id)
             return user, list(self._store.load(self._instance_id, user_id))[-1:]

@@ -152,12 +152,34 @@ class Done:
     details: Details
     story: tuple[Line, ...] = field(repr=False)
 
+    def is_of(self, request: Request) -> bool:  # noqa: PLR0911 - one case a command
+        """Whether *request* can have done this, and not something else that it has the command id of."""
+        number, (what, told), (last, _) = NUMBERS.get(request.phone), self.story[0], self.story[-1]
+        match request.command:
+            case "add":
+                proof = "verified" if request.verified else "code"
+                return (what, told) == ("added", number or "") and (number is None or last == proof)
+            case "change" | "set by v2":
+                return (what, told) == ("changed", number) and last in ("code", "returned code")
+            case "set verified" | "set verified by v2":
+                return last == "verified" and (what == "verified" or (what, told) == ("changed", number))
+            case "verify" | "verify by v2":
+                return what in ("verified", "failed")
+            case "ask for a code" | "resend by v2":
+                return what in ("code", "returned code")
+            case "record sent":
+                return what == "sent"
+            case _:
+                return what == "removed"
+
     def answer_to(self, request: Request) -> Refusal | Details | PhoneSet:
         """What *request* is told, be it the one that did this or one that comes again with its command id."""
+        if not self.is_of(request):
+            return CommandIdReused
         what, characters = self.story[-1]
         match request.command:
-            case "verify" | "verify by v2" if what != "verified":
-                return CodeInvalid if what == "failed" else CommandIdReused
+            case "verify" | "verify by v2" if what == "failed":
+                return CodeInvalid
             case "set by v2" | "set verified by v2" | "resend by v2":
                 return PhoneSet(self.details, VerificationCode(characters) if what == "returned code" else None)
             case _:
@@ -337,7 +359,9 @@ class Model:
             if earlier.user_id != user_id:
                 return Verdict(CommandIdReused)
             if request.by.organization in ("", earlier.details.resource_owner):
-                return Verdict(repeated=earlier) if earlier.creator == request.by.creator else Verdict(CommandIdReused)
+                if earlier.creator != request.by.creator:
+                    return Verdict(CommandIdReused)
+                return Verdict(NO_NUMBERS.get(request.phone) if "set" in request.command else None, repeated=earlier)
         user = self.users[request.key]
         for refusal in REFUSALS[request.command]:
             if user.speaks_against(refusal, request, now, self.policy):
