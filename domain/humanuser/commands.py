@@ -136,7 +136,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return _proven(*self._carry_out(user_id, decide, by, _one(PhoneVerified, PhoneVerificationFailed)))
+        return _proven(*self._carry_out(user_id, decide, by, _begins(PhoneVerified, PhoneVerificationFailed)))
 
     def add_phone_code(self, user_id: str, *, by: By) -> Details:
         """Make a new code for the number there is; older codes are worth nothing from now on.
@@ -149,7 +149,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.add_code(self._new_code(user_id), now=now, policy=self._policy)
 
-        return _details(*self._carry_out(user_id, decide, by, _one(PhoneVerificationCodeAdded)))
+        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneVerificationCodeAdded)))
 
     def record_code_sent(self, user_id: str, sent: PhoneVerificationCodeSent, *, code_sequence: int, by: By) -> Details:
         """Record that a provider took the SMS with the code of *code_sequence*.
@@ -161,7 +161,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.record_code_sent(sent, code_sequence=code_sequence)
 
-        return _details(*self._carry_out(user_id, decide, by, _one(PhoneVerificationCodeSent)))
+        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneVerificationCodeSent)))
 
     def remove_phone(self, user_id: str, *, by: By) -> Details:
         """Remove the number.
@@ -173,7 +173,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by, _one(PhoneRemoved)))
+        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneRemoved)))
 
     # The same for API v2, which finds users of all organizations and asks for permission where it is needed.
 
@@ -226,24 +226,27 @@ class Commands:
                 permit(user.resource_owner)
             return user.replace_code(self._new_code(user_id, returned=return_code), now=now, policy=self._policy)
 
-        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, _one(PhoneVerificationCodeAdded)))
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, _begins(PhoneVerificationCodeAdded)))
 
-    def verify_user_phone(self, user_id: str, code: str, *, by: By) -> Details:
-        """Prove the number with *code*, whoever brings it.
+    def verify_user_phone(self, user_id: str, code: str, *, by: By, permit: Permit) -> Details:
+        """Prove the number with *code*. Who brings another's takes permission: wrong codes are held against the user.
 
-        Raises ``UserIdMissing``, ``UserNotFound``, ``UserNotInitialised``, ``CodeEmpty``, ``CodeNotFound``,
-        ``TooManyFailures``, ``CodeUsedUp``, ``CodeInvalid``, and ``CodeUnreadable`` if the vault has not the key.
+        Raises ``UserIdMissing``, ``UserNotFound``, ``UserNotInitialised``, what *permit* raises, ``CodeEmpty``,
+        ``CodeNotFound``, ``TooManyFailures``, ``CodeUsedUp``, ``CodeInvalid``, and ``CodeUnreadable`` if the vault has
+        not the key.
         """
         _require_id(user_id)
         given = VerificationCode(code)
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             user.refuse_unless_initialised()
+            if by.creator != user_id:
+                permit(user.resource_owner)
             if not code:
                 raise CodeEmpty
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return _proven(*self._carry_out(user_id, decide, by, _one(PhoneVerified, PhoneVerificationFailed)))
+        return _proven(*self._carry_out(user_id, decide, by, _begins(PhoneVerified, PhoneVerificationFailed)))
 
     def remove_user_phone(self, user_id: str, *, by: By, permit: Permit) -> Details:
         """Remove the number; users may remove their own.
@@ -258,7 +261,7 @@ class Commands:
                 permit(user.resource_owner)
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by, _one(PhoneRemoved)))
+        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneRemoved)))
 
     def _carry_out(
         self, user_id: str, decide: Decision, by: By, result: Result
@@ -332,19 +335,20 @@ class Commands:
 
 def _of(by: By, result: Result, stored: Sequence[Recorded]) -> Sequence[Recorded]:
     """*stored*, of which nobody learns but who caused it, with this very command: a code may be in it."""
-    if stored[0].creator != by.creator or not result([recorded.event for recorded in stored]):
-        raise CommandIdReused(stored[0].user_id)
+    first, *_ = stored
+    if first.creator != by.creator or not result([recorded.event for recorded in stored]):
+        raise CommandIdReused(first.user_id)
     return stored
 
 
-def _one(*kinds: type[Event]) -> Result:
-    return lambda events: len(events) == 1 and isinstance(events[0], kinds)
+def _begins(*kinds: type[Event]) -> Result:
+    return lambda events: isinstance(events[0], kinds)
 
 
 def _addition(profile: HumanUserAdded, *, verified: bool) -> Result:
     def result(events: Sequence[Event]) -> bool:
         first, *proof = events
-        return first == profile and all(isinstance(event, PhoneVerified) == verified for event in proof)
+        return first == profile and all(isinstance(event, _proof(verified=verified)) for event in proof)
 
     return result
 
@@ -356,9 +360,13 @@ def _change(number: PhoneNumber, *, verified: bool) -> Result:
         *changed, proof = events
         if changed != [PhoneChanged(phone=number)]:
             return verified and not changed and isinstance(proof, PhoneVerified)
-        return isinstance(proof, PhoneVerified if verified else PhoneVerificationCodeAdded)
+        return isinstance(proof, _proof(verified=verified))
 
     return result
+
+
+def _proof(*, verified: bool) -> type[Event]:
+    return PhoneVerified if verified else PhoneVerificationCodeAdded
 
 
 def _proven(user: HumanUser, recorded: Sequence[Recorded]) -> Details:

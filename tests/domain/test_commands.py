@@ -390,6 +390,15 @@ def test_a_refusal_with_a_command_id_stays_one(commands: Commands) -> None:
         commands.change_phone("user1", OLD, by=By("admin", organization="org1", command_id="command1"))
 
 
+@pytest.mark.parametrize("another", ["ada", "zoe"])
+def test_a_command_id_is_one_callers(commands: Commands, another: str) -> None:
+    by = By("admin", organization="org1", command_id="command1")
+    commands.add_human_user("user1", ADDED, by=by)
+
+    with pytest.raises(CommandIdReused):
+        commands.add_human_user("user1", ADDED, by=By(another, organization="org1", command_id="command1"))
+
+
 def test_a_command_id_is_one_users(commands: Commands) -> None:
     by = By("admin", organization="org1", command_id="command1")
     commands.add_human_user("user1", ADDED, by=by)

@@ -143,7 +143,7 @@ def test_a_returned_code_proves_the_number_and_goes_into_no_sms(
     assert "123456" not in repr(answer)
     assert pending is not None
     assert pending.added.code_returned
-    commands.verify_user_phone("user1", "123456", by=ADMIN)
+    commands.verify_user_phone("user1", "123456", by=ADMIN, permit=permit)
     assert user_of(store).phone_verified
 
 
@@ -174,6 +174,19 @@ def test_the_command_id_of_something_else_sets_no_number(commands: Commands, sto
     assert store.head() == head
 
 
+@pytest.mark.parametrize("code", ["123456", "000000", ""])
+def test_to_bring_the_code_of_another_takes_permission(commands: Commands, store: UserEventStore, code: str) -> None:
+    """Else anybody could use up the tries that a user has."""
+    head = store.head()
+
+    with pytest.raises(Forbidden, match="org1"):
+        commands.verify_user_phone("user1", code, by=ADMIN, permit=forbid)
+    assert store.head() == head
+
+    commands.verify_user_phone("user1", "123456", by=HERSELF, permit=forbid)
+    assert user_of(store).phone_verified
+
+
 def test_a_number_can_be_vouched_for(commands: Commands, store: UserEventStore) -> None:
     commands.set_phone("user1", OLD, verified=True, by=ADMIN, permit=permit)
 
@@ -194,7 +207,7 @@ def test_permission_is_told_before_the_number_and_after_the_user(commands: Comma
 ASK: list[Callable[[Commands, str], object]] = [
     lambda commands, user_id: commands.set_phone(user_id, NEW, by=ADMIN, permit=forbid),
     lambda commands, user_id: commands.resend_phone_code(user_id, by=ADMIN, permit=forbid),
-    lambda commands, user_id: commands.verify_user_phone(user_id, "", by=ADMIN),
+    lambda commands, user_id: commands.verify_user_phone(user_id, "", by=ADMIN, permit=permit),
     lambda commands, user_id: commands.remove_user_phone(user_id, by=ADMIN, permit=forbid),
 ]
 
@@ -220,7 +233,7 @@ def test_a_user_who_has_not_taken_up_the_account_waits(
 
 
 def test_a_code_is_replaced_only_where_one_is_pending(commands: Commands) -> None:
-    commands.verify_user_phone("user1", "123456", by=HERSELF)
+    commands.verify_user_phone("user1", "123456", by=HERSELF, permit=permit)
 
     with pytest.raises(CodeNotPending):
         commands.resend_phone_code("user1", by=HERSELF, permit=forbid)
@@ -230,22 +243,22 @@ def test_a_new_code_is_worth_what_the_old_one_was(commands: Commands, store: Use
     commands.resend_phone_code("user1", by=HERSELF, permit=forbid)
 
     assert isinstance(store.load("default", "user1")[-1].event, PhoneVerificationCodeAdded)
-    assert commands.verify_user_phone("user1", "123456", by=HERSELF).sequence == 4
+    assert commands.verify_user_phone("user1", "123456", by=HERSELF, permit=permit).sequence == 4
 
 
 def test_a_wrong_code_is_remembered(commands: Commands, store: UserEventStore) -> None:
     with pytest.raises(CodeInvalid):
-        commands.verify_user_phone("user1", "000000", by=HERSELF)
+        commands.verify_user_phone("user1", "000000", by=HERSELF, permit=permit)
 
     assert isinstance(store.load("default", "user1")[-1].event, PhoneVerificationFailed)
 
 
 def test_an_empty_code_and_one_for_nothing_are_refused(commands: Commands, store: UserEventStore) -> None:
     with pytest.raises(CodeEmpty):
-        commands.verify_user_phone("user1", "", by=HERSELF)
+        commands.verify_user_phone("user1", "", by=HERSELF, permit=permit)
     commands.remove_user_phone("user1", by=ADMIN, permit=permit)
     with pytest.raises(CodeNotFound):
-        commands.verify_user_phone("user1", "123456", by=HERSELF)
+        commands.verify_user_phone("user1", "123456", by=HERSELF, permit=permit)
     with pytest.raises(PhoneNotFound):
         commands.remove_user_phone("user1", by=ADMIN, permit=permit)
 

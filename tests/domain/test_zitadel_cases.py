@@ -167,7 +167,7 @@ def resend_user_phone_code(case: Case, args: dict[str, Any]) -> PhoneSet:
 
 
 def verify_user_phone(case: Case, args: dict[str, Any]) -> Details:
-    return case.commands.verify_user_phone(args["user_id"], args["code"], by=case.by)
+    return case.commands.verify_user_phone(args["user_id"], args["code"], by=case.by, permit=case.permit)
 
 
 COMMANDS: dict[str, tuple[str, Callable[[Case, dict[str, Any]], Details | PhoneSet]]] = {
@@ -334,7 +334,7 @@ def test_calls_end_as_zitadels_integration_tests_saw_them_end(row: dict[str, Any
         ),
         "VerifyPhone": (
             "verify_user_phone",
-            lambda: case.commands.verify_user_phone(user_id, code, by=by),
+            lambda: case.commands.verify_user_phone(user_id, code, by=by, permit=forbid),
         ),
         "RemovePhone": (
             "remove_user_phone",

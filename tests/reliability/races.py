@@ -222,7 +222,7 @@ def _call(commands: Commands, user_id: str, chance: float, given: list[str]) -> 
     do: dict[str, Callable[[], object]] = {
         "change": lambda: commands.set_phone(user_id, argument, return_code=True, by=ADMIN, permit=_anybody).code,
         "resend": lambda: commands.resend_phone_code(user_id, return_code=True, by=ADMIN, permit=_anybody).code,
-        "verify": lambda: commands.verify_user_phone(user_id, argument, by=ADMIN),
+        "verify": lambda: commands.verify_user_phone(user_id, argument, by=ADMIN, permit=lambda _: None),
         "remove": lambda: commands.remove_user_phone(user_id, by=ADMIN, permit=_anybody),
     }
     asked_at = time.monotonic_ns()

@@ -804,7 +804,9 @@ _ASK: Mapping[str, Callable[[Commands, Request], Answer]] = {
         one.user_id, return_code=True, by=_by(one), permit=_permit
     ),
     "verify": lambda commands, one: commands.verify_phone(one.user_id, one.code, by=_by(one)),
-    "verify by v2": lambda commands, one: commands.verify_user_phone(one.user_id, one.code, by=_by(one)),
+    "verify by v2": lambda commands, one: commands.verify_user_phone(
+        one.user_id, one.code, by=_by(one), permit=_permit
+    ),
     "remove": lambda commands, one: commands.remove_phone(one.user_id, by=_by(one)),
     "vouch": lambda commands, one: commands.change_phone(one.user_id, one.number, verified=True, by=_by(one)),
 }

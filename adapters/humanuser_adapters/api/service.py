@@ -154,7 +154,9 @@ class PhoneService:
     def verify_phone(self, call: Call, request: VerifyPhoneRequest) -> VerifyPhoneResponse:
         """Prove a user's phone with its code."""
         with _told("verify_user_phone"):
-            details = self._commands.verify_user_phone(request.user_id, request.verification_code, by=call.by_anywhere)
+            details = self._commands.verify_user_phone(
+                request.user_id, request.verification_code, by=call.by_anywhere, permit=call.permit
+            )
         return VerifyPhoneResponse(details=_details_v2(details))
 
     def _add(self, user_id: str, call: Call, request: AddHumanUserRequest) -> AddHumanUserResponse:

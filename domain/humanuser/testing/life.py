@@ -176,6 +176,12 @@ class PhoneLife(RuleBasedStateMachine):
     def verify_with_the_right_code(self, key: Key, command: str) -> None:
         self.give(Request(command=command, key=key, by=By(key[1]), code=self._right_code(key)))
 
+    @rule(key=keys, command=st.sampled_from(VERIFY), permitted=permissions)
+    def another_brings_the_right_code(self, key: Key, command: str, permitted: bool) -> None:
+        self._have_a_code(key)
+        code = self._right_code(key)
+        self.give(Request(command=command, key=key, by=By("admin"), code=code, permitted=permitted))
+
     @rule(key=keys, command=st.sampled_from(VERIFY), data=st.data(), organization=organizations, command_id=command_ids)
     def verify_with_another_code(
         self, key: Key, command: str, data: st.DataObject, organization: str, command_id: str | None
@@ -406,7 +412,7 @@ class PhoneLife(RuleBasedStateMachine):
                 user_id, request.phone, verified=True, return_code=return_code, by=by, permit=permit
             ),
             "resend by v2": lambda: commands.resend_phone_code(user_id, return_code=return_code, by=by, permit=permit),
-            "verify by v2": lambda: commands.verify_user_phone(user_id, request.code, by=by),
+            "verify by v2": lambda: commands.verify_user_phone(user_id, request.code, by=by, permit=permit),
             "remove by v2": lambda: commands.remove_user_phone(user_id, by=by, permit=permit),
         }
 

@@ -101,7 +101,15 @@ REFUSALS: dict[str, tuple[Refusal, ...]] = {
         CodeAskedTooSoon,
         TooManyCodes,
     ),
-    "verify by v2": (UserNotFound, UserNotInitialised, CodeEmpty, CodeNotFound, TooManyFailures, CodeUsedUp),
+    "verify by v2": (
+        UserNotFound,
+        UserNotInitialised,
+        Forbidden,
+        CodeEmpty,
+        CodeNotFound,
+        TooManyFailures,
+        CodeUsedUp,
+    ),
     "remove by v2": (UserNotFound, UserNotInitialised, Forbidden, PhoneNotFound),
 }
 """What each command may be refused for, in the order in which it is."""
