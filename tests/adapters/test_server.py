@@ -22,7 +22,7 @@ import proto_stubs
 from certificates import make_certificate
 from fakes import Callers, as_caller, eventually
 from humanuser import Caller
-from humanuser_adapters.api import http1
+from humanuser_adapters.api import dispatch, http1
 from humanuser_adapters.api.asgi import LARGEST_MESSAGE
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.protos.auth_pb2 import GetMyPhoneResponse, SetMyPhoneRequest
@@ -228,6 +228,75 @@ class TestDeadlines:
         outcome = wires[wire].call(METHOD, METHOD.request(phone="+1"), {**ADA, header: value})
 
         assert (outcome.code, outcome.details) == (3, ())
+
+
+class TestTurns:
+    @pytest.fixture(autouse=True)
+    def one_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For REST, gRPC-Web and Connect, and one for gRPC."""
+        monkeypatch.setattr(dispatch, "THREADS", 1)
+
+    @pytest.fixture
+    def held(self, service: Service, wires: dict[str, Wire]) -> Iterator[Callable[[], set[int]]]:
+        """Both threads are at work; what ends that, and tells how those calls ended."""
+        service.may_answer.clear()
+        with ThreadPoolExecutor(2) as pool:
+            try:
+                calls = [
+                    pool.submit(wires[name].call, METHOD, METHOD.request(phone="+1"), ADA) for name in ("REST", "gRPC")
+                ]
+                for _ in calls:
+                    assert service.begun.acquire(timeout=30)
+
+                def end() -> set[int]:
+                    service.may_answer.set()
+                    return {call.result(30).code for call in calls}
+
+                yield end
+            finally:
+                service.may_answer.set()
+
+    def test_who_waits_too_long_for_a_turn_is_told_so_and_has_done_nothing(
+        self,
+        service: Service,
+        wires: dict[str, Wire],
+        held: Callable[[], set[int]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(dispatch, "LONGEST_WAIT_SECONDS", 0.05)
+
+        outcomes = {name: wire.call(METHOD, METHOD.request(phone="+1"), ADA) for name, wire in wires.items()}
+        monkeypatch.setattr(dispatch, "LONGEST_WAIT_SECONDS", 30)
+        ended = held()
+        after = {wires[name].call(METHOD, METHOD.request(phone="+1"), ADA).code for name in ("REST", "gRPC")}
+
+        assert outcomes == dict.fromkeys(wires, Outcome(14, "Too many calls wait, nothing was done"))
+        assert (ended, after) == ({0}, {0})
+        assert service.answered == 4
+
+    def test_who_gets_a_turn_in_time_is_answered(
+        self, wires: dict[str, Wire], held: Callable[[], set[int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dispatch, "LONGEST_WAIT_SECONDS", 30)
+        with ThreadPoolExecutor(len(wires)) as pool:
+            calls = [pool.submit(wire.call, METHOD, METHOD.request(phone="+1"), ADA) for wire in wires.values()]
+            held()
+            outcomes = [call.result(30).code for call in calls]
+
+        assert set(outcomes) == {0}
+
+    def test_who_is_given_up_while_it_waits_is_not_carried_out_later(
+        self, service: Service, wires: dict[str, Wire], held: Callable[[], set[int]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dispatch, "LONGEST_WAIT_SECONDS", 30)
+
+        outcome = wires["gRPC-Web"].call(METHOD, METHOD.request(phone="+1"), {**ADA, "grpc-timeout": "50m"})
+        held()
+        after = wires["REST"].call(METHOD, METHOD.request(phone="+1"), ADA)
+
+        assert outcome == Outcome(4, "context deadline exceeded")
+        assert after.code == 0
+        assert service.answered == 3
 
 
 def refused_or_cut_off(address: str, headers: dict[str, str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from asyncio import get_running_loop, timeout
+from asyncio import timeout, wait, wrap_future
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +32,8 @@ LARGEST_OF_STRANGERS = 64 * 1024
 """Bytes of a body that is decoded before it is known who calls; the largest that the methods need is a few thousand."""
 THREADS = 40
 """Calls that are answered at once; others wait for their turn."""
+LONGEST_WAIT_SECONDS = 1.0
+"""For that turn. Where the database is away, a call that begins then is answered before two seconds are over."""
 
 
 class Dispatcher:
@@ -46,16 +48,24 @@ class Dispatcher:
         """What *work* gives, which runs in a thread, within *seconds*; *work* calls ``answer`` or ``answer_bytes``.
 
         The log tells how it ended. Raises ``CallError``: DeadlineExceeded if that takes longer; what *work* does
-        meanwhile, it does all the same.
+        meanwhile, it does all the same. Unavailable if no thread takes it up in ``LONGEST_WAIT_SECONDS``; nothing is
+        done then, nor if it is given up before.
         """
         if seconds is not None and seconds <= 0:
             raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
         in_context = partial(copy_context().run, _logged, method, work)
+        call = self._threads.submit(in_context)
+        answer = wrap_future(call)
         try:
             async with timeout(seconds):
-                return await get_running_loop().run_in_executor(self._threads, in_context)
+                await wait([answer], timeout=LONGEST_WAIT_SECONDS)
+                if call.cancel():  # which what has begun does not let happen
+                    raise _not_begun(method)
+                return await answer
         except TimeoutError:
             raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
+        finally:
+            answer.cancel()
 
     def answer(self, method: Method, headers: Headers, request: Message) -> Message:
         """The answer to *request*. Raises ``CallError``, and nothing else."""
@@ -129,6 +139,11 @@ def _logged(method: Method, work: Callable[[], Answer]) -> Answer:
         fields = {"method": method.name, "outcome": outcome, "seconds": seconds}
         log.info("%s: %s in %.6f s", method.name, outcome, seconds, extra=fields)
     return answer
+
+
+def _not_begun(method: Method) -> CallError:
+    log.error("%s: all threads were at work for %s s", method.name, LONGEST_WAIT_SECONDS)
+    return CallError(Code.UNAVAILABLE, "Too many calls wait, nothing was done")
 
 
 def _failed(method: Method, error: Exception, code: Code, text: str) -> CallError:
