@@ -315,6 +315,17 @@ def test_metrics_are_spoken_over_tls_where_the_api_is(home: Home, tmp_path: Path
     assert "humanuser_outbox_age_seconds" in metrics
 
 
+def test_a_port_for_grpc_that_is_in_use_is_told_and_exits_3(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        refused = home.run("serve", "--development", "--port", "0", "--grpc-port", str(port))
+
+    assert refused.returncode == 3
+    assert refused.stderr.endswith(f"error: cannot listen on 127.0.0.1:{port} for gRPC\n")
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_port_for_metrics_that_is_in_use_is_told_and_exits_3(home: Home) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]

@@ -26,6 +26,9 @@ from humanuser_adapters.api.openapi import document, page
 from humanuser_adapters.api.request_id import REQUEST_ID, request_named
 from humanuser_adapters.api.service import PhoneService
 from humanuser_adapters.api.status import CallError, Code
+from humanuser_adapters.log_fields import log_of
+
+log = log_of(__name__)
 
 Readiness = Callable[[], dict[str, str]]
 """What keeps the server from being ready, by part; empty: it is ready."""
@@ -129,8 +132,10 @@ async def _healthz(_: Request) -> Response:
 def _readyz(readiness: Readiness) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(_: Request) -> Response:
         problems = await run_in_threadpool(readiness)
+        if problems:  # the log has all of it: an address may be in it, and anybody may ask
+            log.warning("not ready: %s", problems)
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        return JSONResponse({"ready": not problems, "problems": problems}, status)
+        return JSONResponse({"ready": not problems, "problems": sorted(problems)}, status)
 
     return endpoint
 

@@ -59,7 +59,10 @@ class ApiServer(uvicorn.Server):
         super().__init__(self._config(app))
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal ends it. Calls in flight have ``GRACE_SECONDS`` to finish."""
+        """Serve until a signal ends it. Calls in flight have ``GRACE_SECONDS`` to finish.
+
+        Raises ``OSError`` if gRPC's own address cannot be had.
+        """
         with self._place:
             super().run(sockets)
 
@@ -68,7 +71,7 @@ class ApiServer(uvicorn.Server):
         if self._grpc_address is None:
             self._grpc.listen(f"unix:{self._grpc_socket}")
         else:
-            self._grpc.listen(self._grpc_address, self._credentials())
+            self._listen(self._grpc, self._grpc_address)
         await self._grpc.start()
         await super().startup(sockets)
 
@@ -98,6 +101,12 @@ class ApiServer(uvicorn.Server):
             # who can do both is mostly a browser, and gets HTTP/1.1; most clients of gRPC offer h2 alone
             config.ssl.set_alpn_protocols(["http/1.1", *([] if self._grpc_address else ["h2"])])
         return config
+
+    def _listen(self, grpc_server: GrpcServer, address: str) -> None:
+        try:
+            grpc_server.listen(address, self._credentials())
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address} for gRPC") from error
 
     def _credentials(self) -> grpc.ServerCredentials | None:
         if self._certificate is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -80,9 +79,15 @@ def serve(
             server = _server(application, authenticator, settings)
         with metrics_served(prometheus, settings) as on_port:
             _announce(listener, on_port, authenticator, settings, as_json=as_json)
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn stops, then hands the signal on
-            with contextlib.suppress(KeyboardInterrupt):
-                server.run(sockets=[listener])
+            with contextlib.suppress(KeyboardInterrupt):  # uvicorn stops, then hands the signal on
+                _run(server, listener)
+
+
+def _run(server: ApiServer, listener: socket.socket) -> None:
+    try:
+        server.run(sockets=[listener])
+    except OSError as error:
+        fail(Exit.UNAVAILABLE, str(error))
 
 
 def _begin_to_log(settings: Settings) -> None:
