@@ -63,3 +63,12 @@ class TestDevelopmentToken(AuthenticatorContract):
         authenticator = DevelopmentToken()
         caller = Caller("admin", "default", permissions_of(["IAM_OWNER"], "default"))
         return Known(authenticator, authenticator.token, caller)
+
+
+def test_a_contract_without_what_it_needs_fails_and_says_what() -> None:
+    class Misspelt(SmsSenderContract):
+        def create_sendr(self) -> SmsSender:
+            return ConsoleSms(io.StringIO())
+
+    with pytest.raises(NotImplementedError, match="the contract needs create_sender"):
+        Misspelt().create_sender()
