@@ -16,11 +16,16 @@ from typing import Any, ForwardRef, get_args
 
 from google.protobuf.message import Message
 from pydantic import BaseModel
+from typer.core import TyperArgument, TyperGroup, TyperOption
+from typer.main import get_command
 
 from humanuser import Event, Fact, LimitReached
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.refusals import REFUSALS
 from humanuser_adapters.api.status import HTTP_STATUS
+from humanuser_adapters.auth.roles import ROLES
+from humanuser_adapters.cli.app import app
+from humanuser_adapters.cli.session import Exit
 from humanuser_adapters.settings import Settings
 from humanuser_adapters.telemetry.measurements import GAUGES, TIMED
 
@@ -158,6 +163,51 @@ def settings() -> str:
     )
 
 
+def command_line() -> str:
+    """Every command of ``humanuser``, with its arguments and options."""
+    rows = ["", *(line for path, command in _commands(get_command(app), ()) for line in _command(path, command))]
+    exits = "\n        ".join(
+        f"| {code.value} | {text} |" for code, text in zip(Exit, _docs_of_members(Exit), strict=True)
+    )
+    roles = "\n        ".join(f"| `{role}` | {_names(sorted(granted))} |" for role, granted in ROLES.items())
+    return _page(
+        """
+        # Command line
+
+        `pip install 'humanuser[cli]'` brings it; from a checkout, `make` puts it into `.venv/bin`. `humanuser COMMAND --help` tells the
+        same. What is not given comes from [the environment](settings.md), also `--database`. Times are ISO 8601, in UTC unless they
+        name a zone.
+        """,
+        rows,
+        f"""
+        ## Exit codes
+
+        | code | meaning |
+        |---|---|
+        {exits}
+
+        ## The token file
+
+        `humanuser token add` writes it: TOML, with a table for each token. A running server takes changes in. Take a table out, and its
+        token is worth nothing.
+
+        ```toml
+        [[token]]
+        sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+        user = "admin"
+        organization = "acme"
+        roles = ["ORG_OWNER"]
+        ```
+
+        Roles hold in the organization of the user, those of `IAM_` in all. Another word is refused.
+
+        | role | permissions |
+        |---|---|
+        {roles}
+        """,
+    )
+
+
 def api() -> str:
     """Every method of the API."""
     rows = [
@@ -262,6 +312,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "events.md": events,
     "refusals.md": refusals,
     "settings.md": settings,
+    "command-line.md": command_line,
     "api.md": api,
     "metrics.md": metrics,
     "python-api.md": python_api,
@@ -353,6 +404,36 @@ def _methods(thing: object) -> str:
         if not any(mark.startswith("hypothesis_stateful") for mark in vars(one))  # the rules of a machine
     ]
     return f" Methods: {_names(names)}." if names else ""
+
+
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The commands below *command*, by their words. Any: which click they are of is typer's own matter."""
+    if not isinstance(command, TyperGroup):
+        yield path, command
+        return
+    for name, one in command.commands.items():
+        yield from _commands(one, (*path, name))
+
+
+def _command(path: tuple[str, ...], command: Any) -> list[str]:
+    arguments = [one for one in command.params if isinstance(one, TyperArgument)]
+    usage = " ".join(["humanuser", *path, *(str(one.metavar or one.name).upper() for one in arguments)])
+    options = [one for one in command.params if isinstance(one, TyperOption)]
+    return [
+        f"## `{usage}`\n",
+        f"{' '.join(str(command.help).split())}\n",
+        "| option | meaning |\n|---|---|",
+        *(f"| {_names([*one.opts, *one.secondary_opts])} | {one.help} |" for one in options),
+        "",
+    ]
+
+
+def _docs_of_members(kind: type[Enum]) -> list[str]:
+    """The text that stands below each member."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    body = definition.body[1:] if isinstance(definition, ast.ClassDef) else []
+    texts = [statement.value for statement in body if isinstance(statement, ast.Expr)]
+    return [str(text.value) for text in texts if isinstance(text, ast.Constant)]
 
 
 def _doc_below(module: ModuleType, name: str) -> str:

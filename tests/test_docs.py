@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 
 
-@pytest.mark.parametrize("name", ["events.md", "refusals.md", "settings.md", "api.md", "metrics.md", "python-api.md"])
+@pytest.mark.parametrize(
+    "name", ["events.md", "refusals.md", "settings.md", "command-line.md", "api.md", "metrics.md", "python-api.md"]
+)
 def test_a_page_of_reference_says_what_the_code_says(name: str) -> None:
     pages = reference_pages()
 

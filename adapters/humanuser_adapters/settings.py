@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -140,6 +141,17 @@ class Settings(BaseSettings):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         return self
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """The variable of the environment of each setting."""
+        return {name: f"{cls.model_config['env_prefix']}{name.upper()}" for name in cls.model_fields}
+
+    @classmethod
+    def strangers(cls, environment: Iterable[str]) -> list[str]:
+        """Names of the *environment* that look like settings and are none: misspelt, perhaps."""
+        prefix, known = cls.model_config["env_prefix"], cls.variables().values()
+        return sorted(name for name in environment if name.upper().startswith(prefix) and name.upper() not in known)
 
     @property
     def sqlite_file(self) -> Path | None:

@@ -515,8 +515,8 @@ def test_a_server_with_a_broken_token_file_does_not_start(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("PORT", "http", "port: Input should be a valid integer"),
-        ("SMS_LEASE_SECONDS", "inf", "sms_lease_seconds: Input should be less than or equal to 3600"),
+        ("PORT", "http", "HUMANUSER_PORT: Input should be a valid integer"),
+        ("SMS_LEASE_SECONDS", "inf", "HUMANUSER_SMS_LEASE_SECONDS: Input should be less than or equal to 3600"),
         ("POLICY", "missing.json", "No such file"),
         ("POLICY", "policy.json", "code.length: Input should be greater than or equal to 4"),
         ("INSTANCE_ID", "a\x1b", "instance id"),
@@ -539,6 +539,25 @@ def test_a_wrong_setting_exits_2(
     assert message in words(answer.stderr)
     assert "c2VjcmV0" not in answer.stderr
     assert "errors.pydantic.dev" not in answer.stderr
+
+
+def test_a_wrong_setting_is_called_what_it_was_given_as(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    option = cli("serve", "--port", "99999")
+    monkeypatch.setenv("HUMANUSER_PORT", "99999")
+    variable = cli("serve")
+
+    assert (option.code, variable.code) == (2, 2)
+    assert words(option.stderr).startswith("error: --port: Input should be")
+    assert words(variable.stderr).startswith("error: HUMANUSER_PORT: Input should be")
+
+
+def test_a_misspelt_setting_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANUSER_DATABSE", "x.sqlite")
+
+    answer = cli.add()
+
+    assert answer.code == 0
+    assert words(answer.stderr) == "warning: there is no setting HUMANUSER_DATABSE, which the environment has"
 
 
 MAKING = ("serve", "demo", "user", "token", "import", "replay")

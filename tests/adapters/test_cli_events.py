@@ -194,6 +194,56 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(cli: Cli) -> None:
     assert cli("verify").code == 0
 
 
+def test_sigterm_stops_an_export_which_leaves_no_file(cli: Cli, export: Path) -> None:
+    cli("import", str(export))
+    program = (
+        "import os, signal; from humanuser_adapters.application import Application; "
+        "Application.export_events = lambda _: iter(lambda: os.kill(os.getpid(), signal.SIGTERM), 0); "
+        "from humanuser_adapters.cli import main; main()"
+    )
+    before = set(cli.home.iterdir())
+
+    process = subprocess.run(
+        [sys.executable, "-c", program, "export", "out.jsonl"],
+        check=False,
+        cwd=cli.home,
+        capture_output=True,
+        text=True,
+    )
+
+    assert process.returncode == 130
+    assert process.stderr.rstrip().endswith("out.jsonl: stopped. There is no file of it.")
+    assert set(cli.home.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["show ada", "verify", "export -", "history ada --json"])
+def test_a_full_disk_behind_the_output_exits_3(cli: Cli, command: str) -> None:
+    cli.add()
+    program = [sys.executable, "-m", "humanuser_adapters.cli", *command.split()]
+
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(program, check=False, cwd=cli.home, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert (process.returncode, process.stderr) == (3, "error: [Errno 28] No space left on device\n")
+
+
+def test_who_reads_no_further_than_the_first_line_is_told_nothing_else(cli: Cli) -> None:
+    with new_file(cli.home / "big.jsonl") as file:
+        write_events(zitadel_events(5_000, 500), file, "big.jsonl", FileFormat.JSON)
+    cli("import", "big.jsonl")
+    program = [sys.executable, "-m", "humanuser_adapters.cli", "export", "-"]
+
+    with subprocess.Popen(program, cwd=cli.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read()
+
+    assert first.startswith(b"{")
+    assert told == b""
+
+
 @pytest.mark.parametrize(
     ("command", "how_it_is"),
     [

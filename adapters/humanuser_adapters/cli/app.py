@@ -9,7 +9,8 @@ from humanuser_adapters.cli import demo, events, operations, outbox, parked, pas
 app = typer.Typer(
     name="humanuser",
     help="The phone of a human user: change it, prove it with a code, remove it, and see all that happened.",
-    epilog="Exit codes: 0 done, 1 refused by a rule, 2 wrong usage or settings, 3 the store cannot be used.",
+    epilog="Exit codes: 0 done, 1 refused by a rule, 2 wrong usage or settings, 3 the store cannot be used,"
+    " 130 stopped.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

@@ -46,7 +46,6 @@ SkipBadOption = Annotated[
     Path | None,
     typer.Option(help="Put users whose history is not in order aside into this file, instead of refusing all."),
 ]
-INTERRUPTED = 130
 GOES_ON = "What is stored is whole; the same command goes on from there."
 AS_BEFORE = "Nothing was changed."
 NO_FILE = "There is no file of it."
@@ -221,12 +220,12 @@ class _Bytes:
 
 @contextmanager
 def _stoppable(what: str, so_now: str = GOES_ON) -> Iterator[None]:
-    """Ctrl-C ends the command in a clean way, and *so_now* tells how things are then."""
+    """Ctrl-C, or SIGTERM, ends the command in a clean way, and *so_now* tells how things are then."""
     try:
         yield
     except KeyboardInterrupt:
         err.print(f"{what}: stopped. {so_now}", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import UTC, date, datetime, time
+from datetime import datetime, time
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from humanuser import PendingCode, UserNotFound
 from humanuser_adapters.application import utc_now
+from humanuser_adapters.cli.moments import moment_of
 from humanuser_adapters.cli.session import (
     DatabaseOption,
     Exit,
@@ -91,17 +91,10 @@ def explain_user(
 
 def _moment(at: str | None) -> datetime | None:
     """The moment that *at* means; None: now."""
-    if at is None:
-        return None
-    with suppress(ValueError):
-        return datetime.combine(date.fromisoformat(at), time.max, UTC)
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        fail(Exit.USAGE, f"--at {at!r} is no day or time, such as 2026-05-10 or 2026-05-10T12:00Z")
-    if not moment.microsecond:
+    moment = moment_of("--at", at, in_day=time.max)
+    if moment and not moment.microsecond:
         moment = moment.replace(microsecond=time.max.microsecond)  # times are shown without fractions
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment
 
 
 def _when(moment: datetime | None, sequence: int | None = None) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -37,9 +40,15 @@ class Exit(IntEnum):
     """What the exit codes mean."""
 
     OK = 0
+    """Done."""
     REFUSED = 1
+    """Refused by a rule; of `verify`: something differs."""
     USAGE = 2
+    """Wrong usage, or wrong settings."""
     UNAVAILABLE = 3
+    """The database, or a file that is to be read or written, cannot be used."""
+    INTERRUPTED = 130
+    """Stopped by Ctrl-C or SIGTERM, in a clean way."""
 
 
 DatabaseOption = Annotated[
@@ -65,10 +74,14 @@ def fail(exit_code: Exit, message: str) -> NoReturn:
 
 def read_settings(**given: Any) -> Settings:
     """The settings of the environment, but for what is *given* on the command line (and not None)."""
+    given = {name: value for name, value in given.items() if value is not None}
+    for stranger in Settings.strangers(os.environ):
+        err.print(f"warning: there is no setting {stranger}, which the environment has", highlight=False)
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
-        fail(Exit.USAGE, _problems(error))
+        options = {name: f"--{name.replace('_', '-')}" for name in given}
+        fail(Exit.USAGE, _problems(error, {**Settings.variables(), **options}))
 
 
 @contextmanager
@@ -91,7 +104,11 @@ def errors_told() -> Iterator[None]:
         fail(Exit.UNAVAILABLE, str(error))
     except ValidationError as error:
         fail(Exit.USAGE, _problems(error))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EPIPE):
+            raise  # it is the output, where nobody reads on, or no more fits
+        fail(Exit.USAGE, str(error))
+    except ValueError as error:
         fail(Exit.USAGE, str(error))
     except ModuleNotFoundError as missing:
         if missing.name != "psycopg":
@@ -177,7 +194,8 @@ def _keys(settings: Settings) -> Keys:
         fail(Exit.UNAVAILABLE, f"the key file {path} cannot be used: {error.strerror}")
 
 
-def _problems(error: ValidationError) -> str:
-    """What is wrong, in one line, without the values: they may be secrets."""
+def _problems(error: ValidationError, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What is wrong, in one line, without the values: they may be secrets. *names* are what people call it."""
     problems = error.errors(include_input=False, include_url=False)
-    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}" for problem in problems)
+    where = [".".join(map(str, problem["loc"])) or "settings" for problem in problems]
+    return "; ".join(f"{names.get(one, one)}: {problem['msg']}" for one, problem in zip(where, problems, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +10,7 @@ import typer
 
 from humanuser import Policy, UnreadableEvent
 from humanuser_adapters.application import Application
+from humanuser_adapters.cli.moments import moment_of
 from humanuser_adapters.cli.progress import steps
 from humanuser_adapters.cli.session import (
     DatabaseOption,
@@ -26,9 +27,6 @@ from humanuser_adapters.cli.what_if_findings import Findings, findings_for_progr
 from humanuser_adapters.cli.what_if_picture import draw, require_drawing
 from humanuser_projections import what_if
 
-MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
-"""How a moment can be written; in UTC unless it says otherwise."""
-
 PolicyOption = Annotated[
     str,
     typer.Option("--policy", metavar="POLICY", help="`recommended`, `zitadel`, or a policy file."),
@@ -41,11 +39,19 @@ PictureOption = Annotated[
 
 def try_policy(
     policy: PolicyOption,
-    since: Annotated[
-        datetime | None, typer.Option("--from", formats=MOMENTS, help="When the policy comes into force.")
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="When the policy comes into force: a day, which means its begin, or a time, such as "
+            "2026-05-10T12:00+02:00; UTC unless it names a zone.",
+            show_default=False,
+        ),
     ] = None,
-    until: Annotated[
-        datetime | None, typer.Option("--to", formats=MOMENTS, help="When it ends to be in force.")
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TIME", help="When it ends to be in force, likewise.", show_default=False),
     ] = None,
     picture: PictureOption = None,
     reveal: RevealOption = False,
@@ -53,7 +59,7 @@ def try_policy(
     as_json: JsonOption = False,
 ) -> None:
     """Replay all histories against another policy, and show which commands it would have refused."""
-    since, until = _in_utc(since), _in_utc(until)
+    since, until = moment_of("--from", begin, in_day=time.min), moment_of("--to", end, in_day=time.min)
     if since and until and since >= until:
         fail(Exit.USAGE, "--from must be before --to")
     if picture:
@@ -69,6 +75,8 @@ def try_policy(
         if picture:
             partial = "" if findings.complete else " (partial)"
             draw(findings.tally, picture, f"What the policy {Path(policy).stem} would have refused{partial}")
+    if not findings.complete:
+        raise typer.Exit(Exit.INTERRUPTED)
 
 
 def _tried(application: Application, policy: Policy, since: datetime | None, until: datetime | None) -> Findings:
@@ -89,9 +97,3 @@ def _tried(application: Application, policy: Policy, since: datetime | None, unt
         except KeyboardInterrupt:
             pass
     return findings
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=UTC)
