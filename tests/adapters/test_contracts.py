@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from humanuser import Caller, SmsSender
-from humanuser.testing import AuthenticatorContract, Known, Received, SmsSenderContract
+from humanuser.testing import AuthenticatorContract, EventStoreContract, Known, Received, SmsSenderContract
 from humanuser_adapters.auth import DevelopmentToken, TokenFile, add_to_token_file, new_token, permissions_of
 from humanuser_adapters.sms import ConsoleSms, FileSms
 
@@ -65,10 +65,19 @@ class TestDevelopmentToken(AuthenticatorContract):
         return Known(authenticator, authenticator.token, caller)
 
 
-def test_a_contract_without_what_it_needs_fails_and_says_what() -> None:
-    class Misspelt(SmsSenderContract):
-        def create_sendr(self) -> SmsSender:
-            return ConsoleSms(io.StringIO())
+@pytest.mark.parametrize(
+    ("contract", "needed", "arguments"),
+    [
+        (SmsSenderContract, "create_sender", ()),
+        (SmsSenderContract, "received", (ConsoleSms(),)),
+        (EventStoreContract, "create_store", ()),
+        (AuthenticatorContract, "create_known", ()),
+    ],
+)
+def test_a_contract_without_what_it_needs_fails_and_says_what(
+    contract: type[object], needed: str, arguments: tuple[object, ...]
+) -> None:
+    misspelt = type("Misspelt", (contract,), {f"{needed}s": lambda *_: None})()
 
-    with pytest.raises(NotImplementedError, match="the contract needs create_sender"):
-        Misspelt().create_sender()
+    with pytest.raises(NotImplementedError, match=f"the contract needs {needed}$"):
+        getattr(misspelt, needed)(*arguments)
