@@ -173,7 +173,7 @@ def test_connections_are_used_again_where_more_than_a_thousand_files_are_open(
 def test_a_listener_hears_of_others_also_after_its_connection_was_lost(
     database: PostgreSQLDatabase, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "POLL_SECONDS", 4 * PATIENCE_SECONDS)
+    monkeypatch.setattr(module, "POLL_SECONDS", PATIENCE_SECONDS + 1)
     other = PostgreSQLDatabase(postgresql_url, patience=timedelta(seconds=10))
     rung = threading.Event()
     database.listen(rung)
