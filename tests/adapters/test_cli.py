@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from command_line import Cli, words
+from fresh_imports import freshly_imported
 from humanuser_adapters.auth import TokenFile
 from humanuser_adapters.cli.app import app
 
@@ -648,3 +649,9 @@ def test_an_event_without_a_word_for_it_is_shown_and_its_payload_is_hidden(cli: 
     assert f"{len(payload or '')} bytes, hidden" in hidden.stdout
     assert (payload or "") in revealed.stdout
     assert "+4179" not in hidden.stdout
+
+
+def test_who_serves_nothing_waits_for_no_server_to_be_imported() -> None:
+    modules = freshly_imported("import humanuser_adapters.cli.app").modules
+
+    assert {"grpc", "google.protobuf", "prometheus_client", "psycopg", "starlette", "uvicorn"} & modules == set()

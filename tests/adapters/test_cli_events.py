@@ -265,11 +265,17 @@ def test_ctrl_c_says_how_things_are(
 
 
 @pytest.mark.parametrize(
-    "command", ["status -d postgresql://x/y", "replay --from postgresql://x/y", "verify --zitadel postgresql://x/y"]
+    ("command", "missing", "extra"),
+    [
+        ("status -d postgresql://x/y", "psycopg", "postgresql"),
+        ("replay --from postgresql://x/y", "psycopg", "postgresql"),
+        ("verify --zitadel postgresql://x/y", "psycopg", "postgresql"),
+        ("serve --development --port 0", "grpc", "cli"),
+    ],
 )
-def test_without_psycopg_it_is_told_what_to_install(cli: Cli, command: str) -> None:
+def test_without_a_package_it_is_told_what_to_install(cli: Cli, command: str, missing: str, extra: str) -> None:
     cli.add()
-    program = "import sys; sys.modules['psycopg'] = None; from humanuser_adapters.cli import main; main()"
+    program = f"import sys; sys.modules['{missing}'] = None; from humanuser_adapters.cli import main; main()"
     environment = {**os.environ, "HUMANUSER_CODE_KEYS": f"key:{'A' * 43}="}
 
     process = subprocess.run(
@@ -282,7 +288,7 @@ def test_without_psycopg_it_is_told_what_to_install(cli: Cli, command: str) -> N
     )
 
     assert process.returncode == 2
-    assert "pip install 'humanuser[postgresql]'" in " ".join(process.stderr.split())
+    assert f"pip install 'humanuser[{extra}]'" in " ".join(process.stderr.split())
     assert "Traceback" not in process.stderr
 
 

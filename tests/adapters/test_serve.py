@@ -40,7 +40,7 @@ from humanuser import (
     Recorded,
 )
 from humanuser_adapters.application import Application
-from humanuser_adapters.cli.serve import listener_of
+from humanuser_adapters.cli.server import listener_of
 from humanuser_adapters.settings import Settings
 from humanuser_adapters.vault import AesGcmVault, Keys
 from humanuser_projections import phone_notification

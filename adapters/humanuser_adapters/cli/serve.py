@@ -6,18 +6,12 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 
 from humanuser import Authenticator
-from humanuser_adapters.api import PhoneService, http_app
-from humanuser_adapters.api.server import BACKLOG, ApiServer, Certificate
-from humanuser_adapters.application import Application
 from humanuser_adapters.auth import DevelopmentToken, TokenFile
 from humanuser_adapters.cli.metrics import metrics_served, prometheus_of
 from humanuser_adapters.cli.session import (
@@ -30,7 +24,6 @@ from humanuser_adapters.cli.session import (
     opened,
     read_settings,
 )
-from humanuser_adapters.cli.twilio_status import twilio_routes
 from humanuser_adapters.log_formats import JsonLines, TextLines
 from humanuser_adapters.settings import LogFormat, Settings, SmsChoice
 from humanuser_adapters.telemetry import Telemetry, exits_installed
@@ -56,6 +49,10 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Serve the API, and send SMS."""
+    try:  # only who serves waits for what a server imports
+        from humanuser_adapters.cli.server import listener_of, run, server_of  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        fail(Exit.USAGE, f"{missing}; serve needs: pip install 'humanuser[cli]'")
     settings = read_settings(
         database=database,
         host=host,
@@ -76,18 +73,11 @@ def serve(
     telemetry = Telemetry(*exits_installed(), *([prometheus] if prometheus else []))
     with opened(settings, make=True, telemetry=telemetry) as application, listener_of(settings) as listener:
         with errors_told():
-            server = _server(application, authenticator, settings)
+            server = server_of(application, authenticator, settings)
         with metrics_served(prometheus, settings) as on_port:
             _announce(listener, on_port, authenticator, settings, as_json=as_json)
             with contextlib.suppress(KeyboardInterrupt):  # uvicorn stops, then hands the signal on
-                _run(server, listener)
-
-
-def _run(server: ApiServer, listener: socket.socket) -> None:
-    try:
-        server.run(sockets=[listener])
-    except OSError as error:
-        fail(Exit.UNAVAILABLE, str(error))
+                run(server, listener)
 
 
 def _begin_to_log(settings: Settings) -> None:
@@ -102,17 +92,6 @@ def _authenticator(settings: Settings, *, development: bool) -> Authenticator:
     if settings.token_file is None:
         fail(Exit.USAGE, "nobody could call: name a --token-file, or start with --development")
     return TokenFile(settings.token_file)
-
-
-def listener_of(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        fail(Exit.UNAVAILABLE, f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
-    # asyncio sets this only on sockets made for TCP by name, and without it an answer may wait 40 ms for an ACK
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 def _announce(
@@ -141,23 +120,3 @@ def _announce(
 def _url(host: str, port: int, settings: Settings) -> str:
     scheme = "https" if settings.tls_certificate else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _server(application: Application, authenticator: Authenticator, settings: Settings) -> ApiServer:
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        application.start()
-        try:
-            yield
-        finally:
-            await run_in_threadpool(application.stop)
-
-    service = PhoneService(application.commands, application.find_user, application.new_user_id)
-    routes = twilio_routes(settings, application.sms_reported)
-    app = http_app(service, authenticator, readiness=application.problems, lifespan=lifespan, routes=routes)
-    certificate = None
-    if settings.tls_certificate and settings.tls_key:
-        certificate = Certificate(settings.tls_certificate, settings.tls_key)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    grpc_address = None if settings.grpc_port is None else f"{host}:{settings.grpc_port}"
-    return ApiServer(app, service, authenticator, certificate=certificate, grpc_address=grpc_address)
