@@ -11,7 +11,7 @@ from eventsourcing.dcb.popo import InMemoryDCBRecorder
 from dcb_store import DcbEventStore
 from fakes import FakeClock
 from humanuser import By, Commands, HumanUser, HumanUserAdded, StoreUnavailable
-from humanuser.testing import EventStoreContract, TransparentVault
+from humanuser.testing import EventStoreContract, TransparentVault, event_store
 from humanuser_adapters.vault import draw_code
 from umadb_server import NoUmaDB, umadb_server
 
@@ -37,6 +37,10 @@ def store_on_umadb(url: str) -> DcbEventStore:
 
 
 class TestInMemoryEngine(EventStoreContract):
+    @pytest.fixture(autouse=True)
+    def _fewer_commands(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(event_store, "MANY_COMMANDS", 200)  # it searches all its events at every query
+
     def create_store(self) -> DcbEventStore:
         return DcbEventStore(InMemoryDCBRecorder())
 

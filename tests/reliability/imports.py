@@ -37,6 +37,8 @@ EVENT_SECONDS = 3e-5
 WHILE_CHECKED = 0.2
 """The share of kills that come while the file is only looked at."""
 MOST_FAILURES = 3
+PRELOADED = ["humanuser_adapters.application", "humanuser_adapters.postgresql", "humanuser_adapters.replay"]
+"""What a process of ours needs and takes long to import."""
 OFFSETS = tuple(timedelta(microseconds=one) for one in (-3_600_000_000, -1, 0, 0, 1, 3_600_000_000))
 """From an event to the moment that is asked about."""
 
@@ -146,9 +148,10 @@ def _moment(events: int, kills: int, chance: random.Random) -> int:
 
 def _one_run(database: str, file: Path, moment: float, delay_seconds: float, import_: Import) -> tuple[int | None, int]:
     """Kill a process a little after that *moment*; how it ended, and what it was through with."""
-    spawning = multiprocessing.get_context("spawn")  # nothing of this process, which has threads
-    through: Through = spawning.RawValue("q", 0)  # without a lock, that the dead would keep
-    process = spawning.Process(target=import_, args=(database, file, through))
+    context = multiprocessing.get_context("forkserver")  # nothing of this process, which has threads
+    context.set_forkserver_preload(PRELOADED)
+    through: Through = context.RawValue("q", 0)  # without a lock, that the dead would keep
+    process = context.Process(target=import_, args=(database, file, through))
     process.start()
     while process.is_alive() and through.value < moment:
         time.sleep(0.001)
