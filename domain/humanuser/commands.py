@@ -277,9 +277,8 @@ class Commands:
             try:
                 events = decide(user, now)
             except DomainError:
-                if earlier := self._carried_out(
-                    user_id, by, result
-                ):  # since we looked: the same was asked twice at once
+                # since we looked, the same may have been asked twice at once
+                if earlier := self._carried_out(user_id, by, result):
                     return earlier
                 raise
             try:
