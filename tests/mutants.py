@@ -27,6 +27,8 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore[import-untyped]  # it comes without types
 from cosmic_ray.mutating import mutate_code  # type: ignore[import-untyped]  # as above
 from cosmic_ray.plugins import get_operator, operator_names  # type: ignore[import-untyped]  # as above
+from rich.console import Console
+from rich.progress import track
 
 ROOT = Path(__file__).parents[1]
 RULES = Path("domain/humanuser")
@@ -135,7 +137,8 @@ def survivors(mutants: Sequence[Mutant], places: Sequence[Place]) -> list[Mutant
         if status == 0:
             alive.append(mutant)
 
-    for mutant in mutants:
+    # without a thread that refreshes what is shown: children are forked here
+    for mutant in track(mutants, "changes", console=Console(stderr=True), auto_refresh=False):
         if not free:
             wait()
         place = free.pop()
