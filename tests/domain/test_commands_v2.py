@@ -39,7 +39,7 @@ from humanuser_adapters.vault import AesGcmVault
 
 OLD = "+41791234567"
 NEW = "+41791234568"
-HERSELF = By("user1")
+HERSELF = By("".join(["user", "1"]))  # the same text, but not the same object
 ADMIN = By("admin")
 
 
