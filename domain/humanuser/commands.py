@@ -8,6 +8,7 @@ from datetime import datetime
 
 from humanuser.caller import EVERY_ORGANIZATION
 from humanuser.clean_text import LONGEST_TEXT, is_clean_text
+from humanuser.command_result import Result, addition_of, begins_with, change_to
 from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
     CodeEmpty,
@@ -22,7 +23,6 @@ from humanuser.errors import (
 from humanuser.events import (
     Event,
     HumanUserAdded,
-    PhoneChanged,
     PhoneRemoved,
     PhoneVerificationCodeAdded,
     PhoneVerificationCodeSent,
@@ -31,7 +31,7 @@ from humanuser.events import (
     Recorded,
 )
 from humanuser.human_user import HumanUser
-from humanuser.phone_number import PhoneNumber, parse_phone_number
+from humanuser.phone_number import parse_phone_number
 from humanuser.policy import Policy
 from humanuser.ports import Clock, CodeGenerator, CodeVault, EventStore
 from humanuser.verification_code import CodeOwner, VerificationCode
@@ -40,9 +40,6 @@ DECISIONS = 5
 """How often a command decides anew because others changed the user in between."""
 
 Decision = Callable[[HumanUser, datetime], list[Event]]
-
-Result = Callable[[Sequence[Event]], bool]
-"""Whether a command can have come to these events, which were stored under its id."""
 
 Permit = Callable[[str], None]
 """Raises unless the caller may change users of the organization that it is given."""
@@ -104,7 +101,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.add(profile, PhoneVerified() if verified else self._new_code(user_id))
 
-        return _details(*self._carry_out(user_id, decide, by, _addition(profile, verified=verified)))
+        return _details(*self._carry_out(user_id, decide, by, addition_of(profile, verified=verified)))
 
     def change_phone(self, user_id: str, phone: str, *, verified: bool = False, by: By) -> Details:
         """Change the number to *phone*, as a person typed it; unless *verified*, a code is to prove it.
@@ -120,7 +117,7 @@ class Commands:
                 return user.set_verified_phone(number)
             return user.change_phone(number, self._new_code(user_id), now=now, policy=self._policy)
 
-        return _details(*self._carry_out(user_id, decide, by, _change(number, verified=verified)))
+        return _details(*self._carry_out(user_id, decide, by, change_to(number, verified=verified)))
 
     def verify_phone(self, user_id: str, code: str, *, by: By) -> Details:
         """Prove the number with *code*. What failed is remembered before it is refused.
@@ -136,7 +133,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return _proven(*self._carry_out(user_id, decide, by, _begins(PhoneVerified, PhoneVerificationFailed)))
+        return _proven(*self._carry_out(user_id, decide, by, begins_with(PhoneVerified, PhoneVerificationFailed)))
 
     def add_phone_code(self, user_id: str, *, by: By) -> Details:
         """Make a new code for the number there is; older codes are worth nothing from now on.
@@ -149,7 +146,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.add_code(self._new_code(user_id), now=now, policy=self._policy)
 
-        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneVerificationCodeAdded)))
+        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneVerificationCodeAdded)))
 
     def record_code_sent(self, user_id: str, sent: PhoneVerificationCodeSent, *, code_sequence: int, by: By) -> Details:
         """Record that a provider took the SMS with the code of *code_sequence*.
@@ -161,7 +158,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.record_code_sent(sent, code_sequence=code_sequence)
 
-        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneVerificationCodeSent)))
+        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneVerificationCodeSent)))
 
     def remove_phone(self, user_id: str, *, by: By) -> Details:
         """Remove the number.
@@ -173,7 +170,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneRemoved)))
+        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneRemoved)))
 
     # The same for API v2, which finds users of all organizations and asks for permission where it is needed.
 
@@ -207,7 +204,7 @@ class Commands:
             return user.change_phone(number, code, now=now, policy=self._policy)
 
         def result(events: Sequence[Event]) -> bool:
-            return _change(parse_phone_number(phone, self._policy.phone), verified=verified)(events)
+            return change_to(parse_phone_number(phone, self._policy.phone), verified=verified)(events)
 
         return self._phone_set(user_id, *self._carry_out(user_id, decide, by, result))
 
@@ -226,7 +223,7 @@ class Commands:
                 permit(user.resource_owner)
             return user.replace_code(self._new_code(user_id, returned=return_code), now=now, policy=self._policy)
 
-        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, _begins(PhoneVerificationCodeAdded)))
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, begins_with(PhoneVerificationCodeAdded)))
 
     def verify_user_phone(self, user_id: str, code: str, *, by: By, permit: Permit) -> Details:
         """Prove the number with *code*. Who brings another's takes permission: wrong codes are held against the user.
@@ -246,7 +243,7 @@ class Commands:
                 raise CodeEmpty
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return _proven(*self._carry_out(user_id, decide, by, _begins(PhoneVerified, PhoneVerificationFailed)))
+        return _proven(*self._carry_out(user_id, decide, by, begins_with(PhoneVerified, PhoneVerificationFailed)))
 
     def remove_user_phone(self, user_id: str, *, by: By, permit: Permit) -> Details:
         """Remove the number; users may remove their own.
@@ -261,7 +258,7 @@ class Commands:
                 permit(user.resource_owner)
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by, _begins(PhoneRemoved)))
+        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneRemoved)))
 
     def _carry_out(
         self, user_id: str, decide: Decision, by: By, result: Result
@@ -338,34 +335,6 @@ def _of(by: By, result: Result, stored: Sequence[Recorded]) -> Sequence[Recorded
     if first.creator != by.creator or not result([recorded.event for recorded in stored]):
         raise CommandIdReused(first.user_id)
     return stored
-
-
-def _begins(*kinds: type[Event]) -> Result:
-    return lambda events: isinstance(events[0], kinds)
-
-
-def _addition(profile: HumanUserAdded, *, verified: bool) -> Result:
-    def result(events: Sequence[Event]) -> bool:
-        first, *proof = events
-        return first == profile and all(isinstance(event, _proof(verified=verified)) for event in proof)
-
-    return result
-
-
-def _change(number: PhoneNumber, *, verified: bool) -> Result:
-    """To *number*; a proof alone is taken for that of it, for it does not say of which number it is."""
-
-    def result(events: Sequence[Event]) -> bool:
-        *changed, proof = events
-        if changed != [PhoneChanged(phone=number)]:
-            return verified and not changed and isinstance(proof, PhoneVerified)
-        return isinstance(proof, _proof(verified=verified))
-
-    return result
-
-
-def _proof(*, verified: bool) -> type[Event]:
-    return PhoneVerified if verified else PhoneVerificationCodeAdded
 
 
 def _proven(user: HumanUser, recorded: Sequence[Recorded]) -> Details:

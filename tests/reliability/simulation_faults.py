@@ -31,7 +31,8 @@ from humanuser import (
     StoreUnavailable,
     Unknown,
 )
-from humanuser.commands import Decision, Result
+from humanuser.command_result import Result
+from humanuser.commands import Decision
 from humanuser_adapters import outbox, subscription
 from humanuser_adapters.database import Connection
 from humanuser_adapters.event_log import Entry
