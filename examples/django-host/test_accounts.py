@@ -103,7 +103,10 @@ def _command() -> Iterator[subprocess.Popen[str]]:
             yield running
         finally:
             running.terminate()
-            running.communicate(timeout=20)
+            try:
+                running.communicate(timeout=20)
+            finally:
+                running.kill()  # if it did not stop
 
 
 def _sent(file: Path) -> list[tuple[str, str]]:

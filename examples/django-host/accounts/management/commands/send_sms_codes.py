@@ -1,11 +1,12 @@
 """``manage.py send_sms_codes``."""
 
 import signal
-from threading import Event
 
 from django.core.management.base import BaseCommand
 
 from accounts.identity import identity
+
+TO_STOP = {signal.SIGTERM, signal.SIGINT}
 
 
 class Command(BaseCommand):
@@ -14,11 +15,9 @@ class Command(BaseCommand):
     help = "Sends the SMS with codes until it gets SIGTERM or SIGINT; what it is at then is finished first."
 
     def handle(self, **_: object) -> None:
-        told_to_stop = Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: told_to_stop.set())
+        signal.pthread_sigmask(signal.SIG_BLOCK, TO_STOP)  # kept until they are asked for, in threads, too
         with identity() as application:
             application.start()
             self.stdout.write("sending")
-            told_to_stop.wait()
+            signal.sigwait(TO_STOP)
         self.stdout.write("stopped")
