@@ -41,8 +41,9 @@ WATCHING = """
 import humanuser
 from hypothesis import Phase, settings
 
-settings.register_profile("once", derandomize=True, database=None, phases=[Phase.generate])
-settings.load_profile("once")  # what is found need not be made small, which takes minutes
+once = settings(derandomize=True, database=None, phases=[Phase.generate])  # to make small what is found takes minutes
+settings.register_profile("once", once)
+settings.register_profile("few", once, max_examples=20)
 
 
 def pytest_report_header():
@@ -87,7 +88,7 @@ def test_the_wheel_leaves_a_hosts_own_domain_alone(wheel: Path, tmp_path: Path) 
 def test_an_example_does_its_main_job_with_the_wheel_alone(host: Path, tmp_path: Path, name: str) -> None:
     example = installed_example(name, host, tmp_path)
 
-    said = run(host, "-m", "pytest", "-W", "error", cwd=example)
+    said = run(host, "-m", "pytest", "-W", "error", "--hypothesis-profile", "few", cwd=example)
 
     assert f"humanuser is {host.parents[1]}" in said
     assert " passed" in said
@@ -102,7 +103,8 @@ def test_a_host_learns_what_is_wrong_with_its_store(host: Path, tmp_path: Path, 
     (example / "our_store.py").write_text(store.replace(right, wrong))
 
     judges = [f"test_our_store.py::{judge}" for judge in FOUND_BY[fault]]
-    said = run(host, "-m", "pytest", "-rf", *judges, cwd=example, expected=pytest.ExitCode.TESTS_FAILED)
+    options = ("-rf", "--hypothesis-profile", "once")
+    said = run(host, "-m", "pytest", *options, *judges, cwd=example, expected=pytest.ExitCode.TESTS_FAILED)
 
     assert all(f"FAILED {judge}::" in said for judge in judges)
 
