@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.details_of_columns import differences_of_details
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
 from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
 from humanuser_adapters.log_fields import about
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
-from humanuser_adapters.read_model import Difference, KnownPhone
+from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, KnownPhone
 from humanuser_adapters.read_models import User, UserReadModels
 from humanuser_adapters.rebuild import Progress, Rebuild
 from humanuser_adapters.replay import Importer, ImportSummary, Told
@@ -160,6 +162,16 @@ class Application:
     def differences(self, progress: Progress = lambda _: None) -> Sequence[Difference]:
         """Where the read models are not what the events make them; empty: nowhere."""
         return self._rebuild.differences(progress)
+
+    def differences_of_details(self) -> Sequence[Difference]:
+        """Where the details are not what the columns of the events make them; empty: nowhere.
+
+        Much faster than ``differences``, because payloads are not read; so it tells nothing of phones.
+        """
+        self._user_subscription.catch_up()
+        with self._database.read(at_length=True) as connection:
+            found = differences_of_details(connection, self._user_subscription.name)
+            return list(islice(found, MOST_DIFFERENCES))
 
     def differences_from(self, phones: Iterable[KnownPhone]) -> Sequence[Difference]:
         """Where the read models say something else of a user's phone than somebody else, who knows *phones*."""

@@ -155,7 +155,7 @@ class UserReadModels:
         """Where these are not as the *others*, in the order of users."""
         for table, columns in TABLES.items():
             what = table.removeprefix("humanuser_user_")
-            yield from _differences(connection, what, columns, self._in(table), others._in(table))
+            yield from differences_between(connection, what, columns, self._in(table), others._in(table))
 
     def differences_from(self, phones: Iterable[KnownPhone]) -> Sequence[Difference]:
         """Where they say something else of a user's phone than somebody else, who knows *phones*."""
@@ -166,7 +166,7 @@ class UserReadModels:
             while some := list(islice(rows, ROWS_AT_ONCE)):
                 connection.executemany("INSERT INTO humanuser_known_phones VALUES (?, ?, ?, ?)", some)
             tables = ("humanuser_user_phone", "humanuser_known_phones")
-            found = _differences(connection, "phone elsewhere", "phone, verified", *tables)
+            found = differences_between(connection, "phone elsewhere", "phone, verified", *tables)
             differences = list(islice(found, MOST_DIFFERENCES))
             connection.execute("DROP TABLE humanuser_known_phones")
         return differences
@@ -190,11 +190,23 @@ class UserReadModels:
         return _suffixed(query, self._suffix)
 
 
-def _differences(connection: Connection, what: str, columns: str, stored: str, expected: str) -> Iterator[Difference]:
-    """Where the *columns* of the table *stored* are not as in *expected*, in the order of users."""
+def differences_between(
+    connection: Connection,
+    what: str,
+    columns: str,
+    stored: str,
+    expected: str,
+    *,
+    given: str = "",
+    values: Sequence[object] = (),
+) -> Iterator[Difference]:
+    """Where the *columns* of the table *stored* are not as in *expected*, in the order of users.
+
+    One of them may be *given*, as a WITH clause that wants *values*.
+    """
     only_stored = _ONLY_IN.format(side="stored", columns=columns, one=stored, other=expected)
     only_expected = _ONLY_IN.format(side="expected", columns=columns, one=expected, other=stored)
-    rows = connection.execute(f"{only_stored} UNION ALL {only_expected} ORDER BY 2, 3")
+    rows = connection.execute(f"{given} {only_stored} UNION ALL {only_expected} ORDER BY 2, 3", values)
     for (instance_id, user_id), of_user in groupby(rows, key=lambda row: row[1:3]):
         found = {side: tuple(values) for side, _, _, *values in of_user}
         yield Difference(instance_id, user_id, what, found.get("stored"), found.get("expected"))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from humanuser import (
     Details,
+    Fact,
     HumanUserAdded,
     HumanUserSelfRegistered,
     PhoneVerificationCodeAdded,
@@ -15,8 +16,12 @@ from humanuser import (
     UserRemoved,
 )
 
-_BEGIN_OR_END = {HumanUserAdded, HumanUserSelfRegistered, UserRemoved}
-_OF_CODES = {PhoneVerificationCodeAdded, PhoneVerificationCodeSent, PhoneVerificationFailed}
+BEGIN_OR_END: frozenset[type[Fact]] = frozenset({HumanUserAdded, HumanUserSelfRegistered, UserRemoved})
+"""Events behind which nothing counts that was before."""
+OF_CODES: frozenset[type[Fact]] = frozenset(
+    {PhoneVerificationCodeAdded, PhoneVerificationCodeSent, PhoneVerificationFailed}
+)
+"""Events that do not count."""
 
 
 def user_details(before: Details | None, recorded: Recorded) -> Details | None:
@@ -54,8 +59,8 @@ def user_details_after(before: Details | None, history: Iterable[Recorded]) -> D
     last: Recorded | None = None
     for recorded in history:
         kind = type(recorded.event)
-        if kind in _BEGIN_OR_END:
+        if kind in BEGIN_OR_END:
             before, last = user_details(before, recorded), None
-        elif kind not in _OF_CODES:
+        elif kind not in OF_CODES:
             last = recorded
     return before if last is None else user_details(before, last)

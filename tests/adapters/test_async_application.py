@@ -69,7 +69,15 @@ def test_every_command_is_there(application: Application) -> None:
 
 def test_everything_that_waits_for_the_database_is_there(application: Application) -> None:
     with_a_connection = {"within", "subscriptions"}  # of the thread that has it
-    of_operators = {"differences", "differences_from", "export_events", "import_events", "take_in", "user_ids"}
+    of_operators = {
+        "differences",
+        "differences_from",
+        "differences_of_details",
+        "export_events",
+        "import_events",
+        "take_in",
+        "user_ids",
+    }
 
     there = {name for name in vars(AsyncApplication(application)) if not name.startswith("_")} | {"close"}
 

@@ -134,6 +134,20 @@ def test_differences_are_shown_and_exit_1(cli: Cli, export: Path) -> None:
     assert cli("verify").code == 0
 
 
+def test_a_quick_check_looks_at_details_alone(cli: Cli, export: Path) -> None:
+    cli("import", str(export))
+    right = cli("verify", "--quick")
+    execute(cli, "UPDATE humanuser_user_phone SET phone = '+41790000012' WHERE phone IS NOT NULL")
+    of_phones = cli("verify", "--quick")
+    execute(cli, "UPDATE humanuser_user_details SET resource_owner = 'x'")
+
+    wrong = cli("verify", "--quick", "--json")
+
+    assert (right.code, right.stdout) == (0, "the details are what the events make them\n")
+    assert of_phones.code == 0
+    assert (wrong.code, {one["what"] for one in wrong.json}) == (1, {"details"})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
