@@ -163,15 +163,14 @@ class Application:
         """Where the read models are not what the events make them; empty: nowhere."""
         return self._rebuild.differences(progress)
 
-    def differences_of_details(self) -> Sequence[Difference]:
+    def differences_of_details(self, progress: Progress = lambda _: None) -> Sequence[Difference]:
         """Where the details are not what the columns of the events make them; empty: nowhere.
 
         Much faster than ``differences``, because payloads are not read; so it tells nothing of phones.
         """
         self._user_subscription.catch_up()
-        with self._database.read(at_length=True) as connection:
-            found = differences_of_details(connection, self._user_subscription.name)
-            return list(islice(found, MOST_DIFFERENCES))
+        found = differences_of_details(self._database, self._user_subscription.name, progress)
+        return list(islice(found, MOST_DIFFERENCES))
 
     def differences_from(self, phones: Iterable[KnownPhone]) -> Sequence[Difference]:
         """Where the read models say something else of a user's phone than somebody else, who knows *phones*."""

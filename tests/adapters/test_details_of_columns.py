@@ -26,6 +26,7 @@ from humanuser import (
     UserRemoved,
 )
 from humanuser.testing import AT
+from humanuser_adapters import details_of_columns
 from humanuser_adapters.database import Database
 from humanuser_adapters.details_of_columns import differences_of_details
 from humanuser_adapters.read_model import Difference
@@ -70,8 +71,7 @@ class World:
             connection.execute(statement)
 
     def differences(self) -> list[Difference]:
-        with self.database.read() as connection:
-            return list(differences_of_details(connection, "users"))
+        return list(differences_of_details(self.database, "users"))
 
 
 @pytest.fixture
@@ -129,6 +129,22 @@ def test_who_is_missing_or_too_many_is_told(world: World) -> None:
     assert (eve.user_id, eve.expected, eve.stored and eve.stored[-1]) == ("eve", None, 3)
 
 
+@pytest.mark.parametrize("at_once", range(6))
+def test_pages_have_everybody_once(at_once: int, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.append("cleo", ADDED)
+    world.users.catch_up()
+    world.change("UPDATE humanuser_user_details SET resource_owner = 'x'")
+    world.change(f"INSERT INTO humanuser_user_details VALUES ('zurich', 'zoe', 1, '{AT}', '{AT}', 'x', 1)")  # noqa: S608 - ours
+    monkeypatch.setattr(details_of_columns, "EVENTS_AT_ONCE", at_once)
+    told: list[int] = []
+
+    found = list(differences_of_details(world.database, "users", told.append))
+
+    of_users = [(one.user_id, one.stored and one.stored[3], one.expected and one.expected[3]) for one in found]
+    assert of_users == [("ada", "x", "org0"), ("bob", "x", "org0"), ("cleo", "x", "org0"), ("zoe", "x", None)]
+    assert len(told) == [5, 4, 4, 3, 3, 3][at_once]
+
+
 def test_what_is_not_taken_in_yet_does_not_count(world: World) -> None:
     world.append("ada", PhoneVerified())
 
@@ -146,5 +162,12 @@ def test_what_is_parked_does_not_count(world: World) -> None:
 
 def test_nor_does_what_another_subscription_has_parked_matter(world: World) -> None:
     world.change("INSERT INTO humanuser_parked VALUES ('others', 2, 'default', 'ada', '')")
+
+    assert world.differences() == []
+
+
+def test_what_is_no_user_does_not_count(world: World) -> None:
+    world.change("UPDATE humanuser_events SET aggregate_type = 'machine' WHERE aggregate_id = 'bob'")
+    world.change("DELETE FROM humanuser_user_details WHERE user_id = 'bob'")
 
     assert world.differences() == []

@@ -156,12 +156,8 @@ def verify(
 ) -> None:
     """Replay all events, and tell where the read models say something else. Exit code 1: they do somewhere."""
     with opened(read_settings(database=database)) as application, _stoppable("check", AS_BEFORE), steps() as shown:
-        if quick:
-            shown.step("comparing details")
-            found = list(application.differences_of_details())
-        else:
-            shown.step("replaying", application.head())
-            found = list(application.differences(shown.go))
+        shown.step("comparing" if quick else "replaying", application.head())
+        found = list((application.differences_of_details if quick else application.differences)(shown.go))
         if zitadel:
             found += _differences_from_zitadel(application, zitadel, shown)
     if as_json:
