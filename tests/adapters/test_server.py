@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -27,6 +28,7 @@ from humanuser_adapters.api.asgi import LARGEST_MESSAGE
 from humanuser_adapters.api.methods import METHODS
 from humanuser_adapters.api.protos.auth_pb2 import GetMyPhoneResponse, SetMyPhoneRequest
 from humanuser_adapters.api.server import Certificate
+from humanuser_adapters.api.status import CallError
 from web import unused_port
 from wires import BY_NAME, Grpc, Outcome, Wire, every_wire, served
 
@@ -297,6 +299,24 @@ class TestTurns:
         assert outcome == Outcome(4, "context deadline exceeded")
         assert after.code == 0
         assert service.answered == 3
+
+    def test_not_even_if_its_turn_comes_at_once(self, service: Service) -> None:
+        dispatcher = dispatch.Dispatcher(service, CALLERS)  # type: ignore[arg-type]  # it has what is called
+        may_end = threading.Event()
+        done: list[bool] = []
+
+        async def give_up() -> None:
+            busy = asyncio.create_task(dispatcher.run(METHOD, lambda: may_end.wait(30)))
+            await asyncio.sleep(0)  # until it has the thread
+            with pytest.raises(CallError, match="deadline"):
+                await dispatcher.run(METHOD, lambda: done.append(True), seconds=0.01)
+            may_end.set()  # and the loop has no time to do anything before the thread is free
+            time.sleep(0.2)
+            await busy
+
+        asyncio.run(give_up())
+
+        assert done == []
 
 
 def refused_or_cut_off(address: str, headers: dict[str, str]) -> bool:

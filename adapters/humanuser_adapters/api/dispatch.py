@@ -65,6 +65,7 @@ class Dispatcher:
         except TimeoutError:
             raise CallError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
         finally:
+            call.cancel()  # at once; the loop would come to it when this call is answered already
             answer.cancel()
 
     def answer(self, method: Method, headers: Headers, request: Message) -> Message:
