@@ -34,6 +34,7 @@ PROOFS = {
     "R15": "appends",
     "R16": "starts",
     "R17": "imports",
+    "R18": "served",
 }
 """The module of each."""
 AN_HOUR_ALONE = {"R17"}
