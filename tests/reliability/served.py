@@ -41,9 +41,10 @@ GIVE_UP_SECONDS, TIMEOUT_SECONDS = 0.3, 10.0
 IMPATIENT = 0.2
 """The share of requests whose client gives up early."""
 SLOW_COMMIT_SECONDS, SLOW_COMMITS = 1.1, 0.01
+BACK_OFF_SECONDS = 0.05
 PATIENCE_SECONDS = 60
 """How long a command may go without an answer."""
-POLICY = {"pause_between_codes": None, "code_limits": []}
+POLICY: dict[str, object] = {"pause_between_codes": None, "code_limits": []}
 NUMBERS = ("+41791234567", "+41791234568", "+41791234569")
 ABORTED, ALREADY_EXISTS = 10, 6
 
@@ -308,7 +309,7 @@ class Life:
             self.seen.unanswered += answers.count(None)
             command.answers += [answer for answer in answers if answer is not None]
             if not command.answers:
-                time.sleep(0.05)
+                time.sleep(BACK_OFF_SECONDS)
         if not command.answers:
             self.seen.stuck.append(command.key)
         return command.acknowledged
@@ -333,13 +334,14 @@ class Life:
             if answer is not None:
                 return answer
             self.seen.unanswered += 1
+            time.sleep(BACK_OFF_SECONDS)
         self.seen.stuck.append(f"{self._name} {verb}")
         return None
 
 
 def run(effort: Effort) -> Iterator[Figure]:
     """Half of the commands on each kind of database."""
-    count = effort.of(20_000, quick=600) // 2
+    count = effort.of(20_000, quick=1_200) // 2
     with tempfile.TemporaryDirectory() as folder, own_server(DURABLE) as server:
         for name, database, upstream in (
             ("SQLite", f"{folder}/served.sqlite", None),
@@ -365,22 +367,13 @@ def serve(
     if upstream is not None:
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute(_SLOW_COMMITS.encode())
-    client = Client(served.port, served.token)
-    seen, disturbances, done = Seen(), Counter[str](), threading.Event()
-    disturber = threading.Thread(target=_disturb, args=(served, database, upstream, seed, done, disturbances))
-    disturber.start()
+    lives = [f"u{number}" for number in range(max(count // COMMANDS_OF_A_LIFE, 1))]
     try:
-        with closing(client), ThreadPoolExecutor(CLIENTS) as living, ThreadPoolExecutor(CLIENTS * REPEATS) as pool:
-            lives = [
-                Life(client, pool, f"u{number}", f"{seed}-{number}", key_of)
-                for number in range(max(count // COMMANDS_OF_A_LIFE, 1))
-            ]
-            for one in living.map(lambda life: life.live(), lives):
-                seen.add(one)
+        with ThreadPoolExecutor(1) as beside:
+            clients = beside.submit(_live, served, lives, seed, key_of)
+            disturbances = _disturb(served, database, upstream, seed, clients.done)
+        seen, rows = clients.result(), served.rows()
     finally:
-        done.set()
-        disturber.join()
-        rows = served.rows()
         served.kill()
     yield Figure("requests", seen.requests)
     yield Figure("requests without an answer", seen.unanswered)
@@ -389,15 +382,24 @@ def serve(
     yield from judge(seen, rows)
 
 
+def _live(served: Served, names: Sequence[str], seed: int, key_of: Callable[[str, int], str]) -> Seen:
+    """Live the lives of *names*, several at a time."""
+    seen = Seen()
+    with (
+        closing(Client(served.port, served.token)) as client,
+        ThreadPoolExecutor(CLIENTS) as living,
+        ThreadPoolExecutor(CLIENTS * REPEATS) as pool,
+    ):
+        lives = [Life(client, pool, name, f"{seed}-{name}", key_of) for name in names]
+        for one in living.map(lambda life: life.live(), lives):
+            seen.add(one)
+    return seen
+
+
 def _disturb(
-    served: Served,
-    database: str,
-    upstream: Server | None,
-    seed: int,
-    done: threading.Event,
-    disturbances: Counter[str],
-) -> None:
-    """Freeze and kill the server, and keep its database busy, until it is *done*."""
+    served: Served, database: str, upstream: Server | None, seed: int, done: Callable[[], bool]
+) -> Mapping[str, int]:
+    """Freeze and kill the server, and keep its database busy, until the clients are *done*; how often each."""
     chance = random.Random(f"{seed}-disturb")  # noqa: S311 - the same for the same seed
     kinds: dict[str, Callable[[], Any]] = {"times frozen": served.frozen, "times killed": served.killed}  # Any: a block
     if upstream is None:
@@ -405,11 +407,14 @@ def _disturb(
     else:
         kinds["times the database froze"] = lambda: frozen(upstream)
         kinds["times the database crashed"] = lambda: stopped(upstream)
-    while not done.wait(chance.uniform(0.5, 3)):
+    times: Counter[str] = Counter()
+    while not done():
+        time.sleep(chance.uniform(0.2, 2))
         name = chance.choice(sorted(kinds))
         with kinds[name]():
             time.sleep(chance.uniform(0.1, 1.5))
-        disturbances[name] += 1
+        times[name] += 1
+    return times
 
 
 @contextmanager
