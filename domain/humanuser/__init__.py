@@ -62,6 +62,7 @@ from humanuser.events import (
     UserRemoved,
     UserUnlocked,
 )
+from humanuser.failures import Failures
 from humanuser.human_user import CodeToSend, HumanUser, NotWanted, PendingCode, UserState
 from humanuser.phone_number import PhoneNumber, parse_phone_number
 from humanuser.policy import CodeLimit, PhoneKind, PhoneRules, Policy
@@ -111,6 +112,7 @@ __all__ = [
     "Event",
     "EventStore",
     "Fact",
+    "Failures",
     "GeneratorInfo",
     "HumanUser",
     "HumanUserAdded",

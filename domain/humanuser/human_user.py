@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import assert_never
 
@@ -42,13 +42,18 @@ from humanuser.events import (
     UserRemoved,
     UserUnlocked,
 )
+from humanuser.failures import NO_FAILURES, Failures
 from humanuser.phone_number import PhoneNumber
-from humanuser.policy import REMEMBERED_CODES, CodeLimit, Policy
+from humanuser.policy import REMEMBERED_CODES, Policy
 from humanuser.verification_code import SealedCode, VerificationCode
+from humanuser.waiting import Stretch, refused_stretches, time_to_wait
 
 
 class UserState(StrEnum):
-    """Where a user is in life. Phone commands ask only whether the user exists."""
+    """Where a user is in life. Commands ask only whether the user exists and is initialised.
+
+    A user who is locked or inactive shows that, initialised or not.
+    """
 
     UNSPECIFIED = "unspecified"
     INITIAL = "initial"
@@ -110,6 +115,8 @@ class HumanUser:
     """A human user, as far as decisions about the phone need to know."""
 
     state: UserState = UserState.UNSPECIFIED
+    initialised: bool = True
+    """Whether the user has taken up the account, or never had to; being locked or deactivated does not change it."""
     sequence: int = 0
     """Of the last event."""
     resource_owner: str = ""
@@ -119,7 +126,8 @@ class HumanUser:
     last_verified_phone: PhoneNumber | None = None
     """Stays when the number changes, until the new one is proven."""
     pending_code: PendingCode | None = None
-    failures_in_a_row: int = 0
+    failures: Failures = NO_FAILURES
+    """Wrong or late codes, by number."""
     codes_asked_at: tuple[datetime, ...] = ()
     """When the newest codes were asked for, oldest first."""
 
@@ -135,6 +143,11 @@ class HumanUser:
     def exists(self) -> bool:
         """Whether there is such a user, in whatever state of life."""
         return self.state not in (UserState.UNSPECIFIED, UserState.DELETED)
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """Wrong or late codes for the number there is, since it was last proven or somebody else removed a number."""
+        return self.failures.of(self.phone)
 
     # Decisions: guards in the order in which refusals take precedence, then the events.
 
@@ -159,7 +172,7 @@ class HumanUser:
         self._refuse_unless_existing()
         if phone == self.phone:
             raise PhoneNotChanged
-        self._refuse_above_failures_in_a_row(policy)
+        self._refuse_above_failures_in_a_row(phone, policy)
         self._refuse_above_code_limits(now, policy)
         return [PhoneChanged(phone=phone), code]
 
@@ -192,7 +205,7 @@ class HumanUser:
         self._refuse_unless_existing()
         if self.phone is None or self.pending_code is None:
             raise CodeNotFound
-        self._refuse_above_failures_in_a_row(policy)
+        self._refuse_above_failures_in_a_row(self.phone, policy)
         if policy.attempts_per_code is not None and self.pending_code.failures >= policy.attempts_per_code:
             raise CodeUsedUp
         if pending is not None and pending.matches(given) and self.pending_code.lives_at(now):
@@ -291,13 +304,12 @@ class HumanUser:
                     phone_verified=self.phone is not None,
                     last_verified_phone=self.phone,
                     pending_code=None,
-                    failures_in_a_row=0,
+                    failures=self.failures.after_proof(self.phone),
                 )
             case PhoneVerificationFailed():
                 failed = self.pending_code and replace(self.pending_code, failures=self.pending_code.failures + 1)
-                return replace(
-                    self, sequence=sequence, pending_code=failed, failures_in_a_row=self.failures_in_a_row + 1
-                )
+                failures = self.failures.after_failure(self.phone)
+                return replace(self, sequence=sequence, pending_code=failed, failures=failures)
             case PhoneRemoved():
                 by_user = recorded.creator == recorded.user_id
                 return replace(
@@ -307,16 +319,18 @@ class HumanUser:
                     phone_verified=False,
                     last_verified_phone=None,
                     pending_code=None,
-                    failures_in_a_row=self.failures_in_a_row if by_user else 0,
+                    failures=self.failures if by_user else NO_FAILURES,
                 )
             case InitialisationCodeAdded():
-                return self._in_state(UserState.INITIAL, sequence)
-            case UserInitialised() | UserUnlocked() | UserReactivated():
-                return self._in_state(UserState.ACTIVE, sequence)
+                return self._in_life(sequence, initialised=False)
+            case UserInitialised():
+                return self._in_life(sequence, initialised=True)
             case UserLocked():
-                return self._in_state(UserState.LOCKED, sequence)
+                return self._in_life(sequence, state=UserState.LOCKED)
             case UserDeactivated():
-                return self._in_state(UserState.INACTIVE, sequence)
+                return self._in_life(sequence, state=UserState.INACTIVE)
+            case UserUnlocked() | UserReactivated():
+                return self._in_life(sequence, state=UserState.ACTIVE)
             case UserRemoved():
                 return HumanUser(
                     state=UserState.DELETED,
@@ -329,14 +343,21 @@ class HumanUser:
             case _:
                 assert_never(recorded.event)
 
-    def _in_state(self, state: UserState, sequence: int) -> HumanUser:
-        """The user in another state of life; who never came to be, or is gone, is not called to life by it."""
-        return replace(self, sequence=sequence, state=state if self.exists else self.state)
+    def _in_life(self, sequence: int, *, state: UserState | None = None, initialised: bool | None = None) -> HumanUser:
+        """The user after a change of one of the two; a user who never existed, or was removed, stays as it is."""
+        if not self.exists:
+            return replace(self, sequence=sequence)
+        if initialised is None:
+            initialised = self.initialised
+        state = state or self.state
+        if state in (UserState.ACTIVE, UserState.INITIAL):
+            state = UserState.ACTIVE if initialised else UserState.INITIAL
+        return replace(self, sequence=sequence, state=state, initialised=initialised)
 
     def refuse_unless_initialised(self) -> None:
         """What API v2 asks before everything else. Raises ``UserNotFound``, ``UserNotInitialised``."""
         self._refuse_unless_existing()
-        if self.state is UserState.INITIAL:
+        if not self.initialised:
             raise UserNotInitialised
 
     def _refuse_unless_existing(self) -> None:
@@ -345,25 +366,31 @@ class HumanUser:
 
     def _refuse_another_code(self, now: datetime, policy: Policy) -> None:
         """Unless the number that there is may have another code."""
-        self._refuse_above_failures_in_a_row(policy)
-        self._refuse_before_pause_is_over(now, policy)
-        self._refuse_above_code_limits(now, policy)
+        self._refuse_above_failures_in_a_row(self.phone, policy)
+        limited, paused = self._limited(now, policy), self._paused(now, policy)
+        if time_to_wait(paused):
+            raise CodeAskedTooSoon(time_to_wait(paused + limited))
+        if time_to_wait(limited):
+            raise TooManyCodes(time_to_wait(paused + limited))
 
-    def _refuse_above_failures_in_a_row(self, policy: Policy) -> None:
-        if policy.failures_in_a_row is not None and self.failures_in_a_row >= policy.failures_in_a_row:
+    def _refuse_above_failures_in_a_row(self, phone: PhoneNumber | None, policy: Policy) -> None:
+        if policy.failures_in_a_row is not None and self.failures.of(phone) >= policy.failures_in_a_row:
             raise TooManyFailures
 
-    def _refuse_before_pause_is_over(self, now: datetime, policy: Policy) -> None:
-        pause = policy.pause_between_codes
-        if pause and self.codes_asked_at and abs(now - self.codes_asked_at[-1]) < pause:
-            raise CodeAskedTooSoon(self.codes_asked_at[-1] + pause - now)
-
     def _refuse_above_code_limits(self, now: datetime, policy: Policy) -> None:
-        waits = [self._wait_for(limit, now) for limit in policy.code_limits if limit.count <= len(self.codes_asked_at)]
-        if longest := max(waits, default=timedelta(0)):
-            raise TooManyCodes(longest)
+        if wait := time_to_wait(self._limited(now, policy)):
+            raise TooManyCodes(wait)
 
-    def _wait_for(self, limit: CodeLimit, now: datetime) -> timedelta:
-        """How long until *limit* allows another code. Times that a jumping clock put far away do not count."""
-        recent = sorted(asked_at for asked_at in self.codes_asked_at if abs(now - asked_at) < limit.within)
-        return recent[-limit.count] + limit.within - now if len(recent) >= limit.count else timedelta(0)
+    def _paused(self, now: datetime, policy: Policy) -> list[Stretch]:
+        """When the pause after the newest code refuses another one."""
+        if policy.pause_between_codes is None:
+            return []
+        return refused_stretches(self.codes_asked_at[-1:], 1, policy.pause_between_codes, now=now)
+
+    def _limited(self, now: datetime, policy: Policy) -> list[Stretch]:
+        """When the limits refuse another code."""
+        return [
+            stretch
+            for limit in policy.code_limits
+            for stretch in refused_stretches(self.codes_asked_at, limit.count, limit.within, now=now)
+        ]

@@ -77,7 +77,7 @@ class Policy(_Value):
     code_lifetime: Span = timedelta(minutes=10)
     attempts_per_code: Count | None = 5
     failures_in_a_row: Count | None = 100
-    """After so many failures no code helps: an administrator sets the phone verified, or removes it."""
+    """After so many failures with one number no code proves it: an administrator sets it verified, or removes it."""
     pause_between_codes: Span | None = timedelta(seconds=60)
     """Between a code and the next one for the same number."""
     code_limits: tuple[CodeLimit, ...] = (

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import FrozenInstanceError, fields, replace
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any, get_args
 
 import pytest
-from hypothesis import Phase, assume, find, given, settings
+from hypothesis import Phase, assume, example, find, given, settings
 from hypothesis import strategies as st
 
 from humanuser import (
+    CodeAskedTooSoon,
+    CodeLimit,
     CodeOwner,
     CodeToSend,
     CodeUnreadable,
@@ -36,17 +39,21 @@ from humanuser import (
     PhoneVerified,
     Policy,
     Recorded,
+    TooManyCodes,
     UnknownEvent,
     UserDeactivated,
     UserInitialised,
     UserLocked,
+    UserNotInitialised,
     UserReactivated,
     UserRemoved,
+    UserState,
     UserUnlocked,
     VerificationCode,
     is_clean_text,
     parse_phone_number,
 )
+from humanuser.failures import NO_FAILURES, REMEMBERED_NUMBERS
 from humanuser.testing import (
     AT,
     Decision,
@@ -73,6 +80,7 @@ RECOMMENDED = Policy.recommended()
 ZITADEL = Policy.zitadel()
 WITHOUT_PAUSE = Policy(pause_between_codes=None)
 NUMBER = PhoneNumber("+41791234567")
+OTHER = PhoneNumber("+41791234568")
 VAULT = AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)}))
 UNKNOWN = UnknownEvent("user.human.avatar.added", b"{}")
 MOMENT = timedelta.resolution
@@ -86,13 +94,27 @@ ANY_RULES = st.sampled_from([RECOMMENDED.phone, ZITADEL.phone])
 FAILURES_AND_WHAT_FORGIVES_THEM: st.SearchStrategy[Event] = st.sampled_from(
     [
         PhoneVerificationFailed(),
+        PhoneVerificationFailed(),
+        PhoneChanged(phone=NUMBER),
+        PhoneChanged(phone=OTHER),
         PhoneRemoved(),
         PhoneVerified(),
         PhoneVerificationCodeAdded(),
         UserRemoved(),
-        HumanUserAdded(user_name="ada"),
+        HumanUserAdded(user_name="ada", phone=NUMBER),
     ]
 )
+FAILURES_OF_MANY_NUMBERS: st.SearchStrategy[Event] = st.one_of(
+    st.just(PhoneVerificationFailed()),
+    st.just(PhoneVerificationFailed()),
+    st.integers(0, 2 * REMEMBERED_NUMBERS).map(lambda count: PhoneChanged(phone=PhoneNumber(f"+{count}"))),
+    st.sampled_from([PhoneVerified(), PhoneRemoved()]),
+)
+LIFE: st.SearchStrategy[Event] = st.sampled_from(
+    [InitialisationCodeAdded(), UserInitialised(), UserLocked(), UserUnlocked(), UserDeactivated(), UserReactivated()]
+)
+HUNDRED = timedelta(seconds=100)
+LIMITS = st.builds(CodeLimit, count=st.integers(1, 4), within=st.timedeltas(MOMENT, timedelta(minutes=5)))
 CREATORS = st.sampled_from(["user1", "admin"])
 IDS = st.text(min_size=1, max_size=20).filter(is_clean_text)
 LIFETIMES = st.timedeltas(MOMENT, timedelta(days=365))
@@ -151,20 +173,43 @@ def parsed(text: str, rules: PhoneRules) -> PhoneNumber | type[DomainError]:
         return type(refusal)
 
 
-def failures_in_a_row(history: Iterable[Recorded]) -> int:
-    """The wrong codes since the last thing that forgives them."""
-    failures = 0
+def failures_by_number(history: Iterable[Recorded]) -> dict[PhoneNumber, int]:
+    """The wrong codes for each number, since the last thing that forgives them."""
+    number: PhoneNumber | None = None
+    failures: dict[PhoneNumber, int] = {}
     for recorded in history:
         match recorded.event:
-            case PhoneVerificationFailed():
-                failures += 1
-            case HumanUserAdded() | UserRemoved() | PhoneVerified():
-                failures = 0
-            case PhoneRemoved() if recorded.creator != recorded.user_id:
-                failures = 0
+            case PhoneVerificationFailed() if number:
+                failures[number] = failures.get(number, 0) + 1
+            case PhoneVerified() if number:
+                failures[number] = 0
+            case HumanUserAdded(phone=phone):
+                number, failures = phone, {}
+            case UserRemoved():
+                number, failures = None, {}
+            case PhoneChanged(phone=phone):
+                number = phone
+            case PhoneRemoved():
+                number, failures = None, failures if recorded.creator == recorded.user_id else {}
             case _:
                 pass
     return failures
+
+
+def told_wait(user: HumanUser, now: datetime, policy: Policy, decision: str) -> timedelta | None:
+    """How long a limit makes *user* wait for a code at *now*; None: no limit refuses it."""
+    code = PhoneVerificationCodeAdded()
+    try:
+        match decision:
+            case "ask":
+                user.add_code(code, now=now, policy=policy)
+            case "replace" if user.pending_code:
+                user.replace_code(code, now=now, policy=policy)
+            case _:
+                user.change_phone(OTHER, code, now=now, policy=policy)
+    except (CodeAskedTooSoon, TooManyCodes) as refusal:
+        return refusal.retry_after
+    return None
 
 
 @given(ANY_HISTORY, st.integers(0, 12))
@@ -201,6 +246,25 @@ def test_a_user_is_as_old_as_the_last_time_they_came_to_be(history: list[Recorde
 )
 def test_what_happens_to_nobody_makes_nobody(before: list[Event], event: Event) -> None:
     assert not HumanUser.replay(history_of(*before, event)).exists
+
+
+@given(st.lists(LIFE, max_size=8))
+def test_only_the_account_taken_up_makes_a_user_initialised(lived: list[Event]) -> None:
+    user = HumanUser.replay(history_of(HumanUserAdded(user_name="ada"), *lived))
+
+    taken_up = [event for event in lived if isinstance(event, InitialisationCodeAdded | UserInitialised)]
+    standing = [event for event in lived if not isinstance(event, InitialisationCodeAdded | UserInitialised)]
+    initialised = not taken_up or isinstance(taken_up[-1], UserInitialised)
+    assert user.initialised == initialised
+    match standing[-1:]:
+        case [UserLocked()]:
+            assert user.state is UserState.LOCKED
+        case [UserDeactivated()]:
+            assert user.state is UserState.INACTIVE
+        case _:
+            assert user.state is (UserState.ACTIVE if initialised else UserState.INITIAL)
+    with nullcontext() if initialised else pytest.raises(UserNotInitialised):
+        user.refuse_unless_initialised()
 
 
 @given(ANY_HISTORY)
@@ -271,7 +335,7 @@ def test_what_the_rules_allow_leaves_a_user_in_order(history: list[Recorded]) ->
     pauses=st.lists(st.timedeltas(timedelta(0), timedelta(minutes=2)), min_size=1, max_size=25),
     waited=st.timedeltas(timedelta(0), timedelta(minutes=1)),
 )
-def test_who_waits_as_long_as_told_is_not_refused_for_the_same_reason(
+def test_who_waits_as_long_as_told_is_refused_by_no_limit_and_who_waits_less_is(
     policy: Policy, code: PhoneVerificationCodeAdded, pauses: list[timedelta], waited: timedelta
 ) -> None:
     asked = [item for pause in pauses for item in (pause, code)]
@@ -282,8 +346,8 @@ def test_who_waits_as_long_as_told_is_not_refused_for_the_same_reason(
 
     if refusal is not None:
         assert refusal.retry_after is not None
-        assert type(limit_reached(user, code, now + refusal.retry_after - MOMENT, policy)) is type(refusal)
-        assert type(limit_reached(user, code, now + refusal.retry_after, policy)) is not type(refusal)
+        assert limit_reached(user, code, now + refusal.retry_after - MOMENT, policy) is not None
+        assert limit_reached(user, code, now + refusal.retry_after, policy) is None
 
 
 @given(legal_histories(), codes(), st.lists(events(), max_size=3))
@@ -344,25 +408,74 @@ def test_a_code_with_another_character_proves_nothing(
 
 
 @given(st.lists(st.tuples(FAILURES_AND_WHAT_FORGIVES_THEM, CREATORS), max_size=4))
-def test_failures_in_a_row_are_forgotten_by_proof_an_administrator_or_a_new_life_alone(
+def test_failures_of_a_number_are_forgotten_by_its_proof_an_administrator_or_a_new_life_alone(
     happened: list[tuple[Event, str]],
 ) -> None:
-    failed = history_of(*[PhoneVerificationFailed()] * 2)
+    failed = history_of(HumanUserAdded(user_name="ada", phone=NUMBER), *[PhoneVerificationFailed()] * 2)
     history = [*failed, *[history_of(event, creator=creator)[0] for event, creator in happened]]
 
-    assert HumanUser.replay(history).failures_in_a_row == failures_in_a_row(history)
+    user, expected = HumanUser.replay(history), failures_by_number(history)
+
+    assert [user.failures.of(number) for number in (NUMBER, OTHER)] == [
+        expected.get(number, 0) for number in (NUMBER, OTHER)
+    ]
+    assert user.failures_in_a_row == (expected.get(user.phone, 0) if user.phone else 0)
+
+
+@given(st.lists(st.tuples(FAILURES_OF_MANY_NUMBERS, CREATORS), max_size=60))
+def test_failures_of_many_numbers_are_never_counted_too_low(happened: list[tuple[Event, str]]) -> None:
+    history = [*history_of(HumanUserAdded(user_name="ada"))]
+    history += [history_of(event, creator=creator)[0] for event, creator in happened]
+
+    failures, expected = HumanUser.replay(history).failures, failures_by_number(history)
+
+    assert all(failures.of(number) >= count for number, count in expected.items())
+    assert len(failures.counts) <= REMEMBERED_NUMBERS
+
+
+@given(st.integers(1, 10), st.integers(1, 10))
+def test_somebody_who_guesses_at_ever_more_numbers_reaches_the_limit_for_all_of_them(limit: int, each: int) -> None:
+    failures, guesses = NO_FAILURES, 0
+    for number in (PhoneNumber(f"+{count}") for count in range(200)):
+        for _ in range(each):
+            if failures.of(number) < limit:
+                failures, guesses = failures.after_failure(number), guesses + 1
+
+    assert failures.of(PhoneNumber("+41")) >= limit
+    assert guesses <= limit * (REMEMBERED_NUMBERS + 1)
 
 
 @given(ANY_HISTORY, st.integers(0, 5), st.lists(codes_added(), max_size=5))
 def test_failures_in_a_row_survive_new_codes(
     before: list[Recorded], failures: int, added: list[PhoneVerificationCodeAdded]
 ) -> None:
-    failed = extended(before, *[PhoneVerificationFailed()] * failures)
+    numbered = extended(before, HumanUserAdded(user_name="ada"), PhoneChanged(phone=NUMBER))
+    failed = extended(numbered, *[PhoneVerificationFailed()] * failures)
 
-    assert (
-        HumanUser.replay(extended(failed, *added)).failures_in_a_row
-        == HumanUser.replay(extended(before)).failures_in_a_row + failures
-    )
+    assert HumanUser.replay(extended(failed, *added)).failures_in_a_row == failures
+
+
+@given(
+    st.lists(st.timedeltas(-timedelta(minutes=5), timedelta(minutes=5)), max_size=12),
+    st.timedeltas(-timedelta(minutes=15), timedelta(minutes=15)),
+    st.lists(LIMITS, max_size=3),
+    st.none() | st.timedeltas(MOMENT, timedelta(minutes=5)),
+    st.sampled_from(["ask", "replace", "change"]),
+)
+@example([timedelta(seconds=s) for s in (123, 62, 1)], timedelta(0), [CodeLimit(count=2, within=HUNDRED)], None, "ask")
+def test_a_wait_is_enough_and_no_longer_than_needed_wherever_the_clock_jumped(
+    asked: list[timedelta], now: timedelta, limits: list[CodeLimit], pause: timedelta | None, decision: str
+) -> None:
+    """The second half: just before its end a limit still refuses."""
+    codes_asked = [code for at in asked for code in history_of(PhoneVerificationCodeAdded(), at=AT + at)]
+    user = HumanUser.replay([*history_of(HumanUserAdded(user_name="ada", phone=NUMBER)), *codes_asked])
+    policy = Policy(code_limits=tuple(limits), pause_between_codes=pause)
+
+    wait = told_wait(user, AT + now, policy, decision)
+
+    if wait is not None:
+        assert told_wait(user, AT + now + wait, policy, decision) is None
+        assert told_wait(user, AT + now + wait - MOMENT, policy, decision) is not None
 
 
 @given(ANY_HISTORY, phone_numbers(), events())

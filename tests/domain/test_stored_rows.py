@@ -12,6 +12,7 @@ import pytest
 
 from humanuser import (
     Event,
+    Failures,
     GeneratorInfo,
     HumanUser,
     HumanUserAdded,
@@ -114,7 +115,7 @@ USERS = {
         phone=OTHER,
         last_verified_phone=SWISS,
         pending_code=PendingCode(7, datetime(2026, 5, 10, 12, 10, tzinfo=UTC), OTHER, RETURNED, failures=1),
-        failures_in_a_row=1,
+        failures=Failures(((OTHER, 1),)),
         codes_asked_at=(datetime(2026, 5, 10, 12, tzinfo=UTC), datetime(2026, 5, 10, 12, 10, tzinfo=UTC)),
     ),
     ("default", "grace"): HumanUser(

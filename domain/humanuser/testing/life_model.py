@@ -114,6 +114,9 @@ REFUSALS: dict[str, tuple[Refusal, ...]] = {
 }
 """What each command may be refused for, in the order in which it is."""
 
+CHANGES = ("change", "set by v2")
+"""Commands that need a code for the number they bring, not for the number there is."""
+
 Key = tuple[str, str]
 """Instance id and user id."""
 
@@ -235,7 +238,8 @@ class ModelUser:
     verified: bool = False
     last_verified: str | None = None
     code: Code | None = None
-    failures: int = 0
+    failures: dict[str | None, int] = field(default_factory=dict)
+    """By number."""
     asked_at: list[datetime] = field(default_factory=list)
 
     def facts(self) -> dict[str, object]:
@@ -250,7 +254,7 @@ class ModelUser:
             "phone": self.number,
             "verified": self.verified,
             "last verified": self.last_verified,
-            "failures in a row": self.failures,
+            "failures": {number: count for number, count in self.failures.items() if count},
             "codes asked at": tuple(self.asked_at[-REMEMBERED_CODES:]),
             "code": code and (code.sequence, code.number, code.added_at, code.failures, code.sent, code.returned),
         }
@@ -302,7 +306,9 @@ class ModelUser:
             CodeNotPending: lambda: self.code is None,
             CodeSuperseded: lambda: self.code is not None and self.code.sequence != request.code_sequence,
             CodeUsedUp: lambda: _reached(self.code.failures if self.code else 0, policy.attempts_per_code),
-            TooManyFailures: lambda: _reached(self.failures, policy.failures_in_a_row),
+            TooManyFailures: lambda: _reached(
+                self.failures.get(number if request.command in CHANGES else self.number, 0), policy.failures_in_a_row
+            ),
             CodeAskedTooSoon: lambda: (
                 bool(self.asked_at) and abs(now - self.asked_at[-1]) < (policy.pause_between_codes or timedelta(0))
             ),
@@ -326,25 +332,26 @@ class ModelUser:
                 self.code = Code(characters, sequence, self.number, at, returned=what == "returned code")
                 self.asked_at.append(at)
             case ("verified", _):
-                self.verified, self.last_verified, self.code, self.failures = True, self.number, None, 0
+                self.verified, self.last_verified, self.code = True, self.number, None
+                self.failures[self.number] = 0
             case ("failed", _):
                 assert self.code is not None
                 self.code.failures += 1
-                self.failures += 1
+                self.failures[self.number] = self.failures.get(self.number, 0) + 1
             case ("sent", _):
                 if self.code:
                     self.code.sent = True
             case ("removed", _):
                 self.number, self.verified, self.last_verified, self.code = None, False, None, None
                 if not by_user:
-                    self.failures = 0
+                    self.failures = {}
             case ("initial", _):
                 self.initial = True
             case ("not initial", _):
                 self.initial = False
             case ("user removed", _):
                 self.there, self.number, self.verified, self.last_verified, self.code = False, None, False, None, None
-                self.initial, self.failures, self.asked_at = False, 0, []
+                self.initial, self.failures, self.asked_at = False, {}, []
             case _:
                 pass  # it counts in the sequence
 
