@@ -62,7 +62,7 @@ class Backlog:
 
     def _stored_at(self, position: int) -> datetime | None:
         """When the event at *position* was stored; None: it can no longer be read."""
-        entries = self._log.read_log(after=position - 1, limit=1)
+        entries = self._log.read_log(after=position - 1, limit=1, until=position)
         return entries[0].created_at if entries and isinstance(entries[0], Recorded) else None
 
     def _seconds_since(self, moment: datetime | None) -> float:
