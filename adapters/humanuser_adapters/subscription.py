@@ -21,9 +21,6 @@ from humanuser_adapters.log_fields import log_of
 log = log_of(__name__)
 
 BATCH = 500
-LAG_WINDOW = 100 * BATCH
-"""Positions that ``Subscription.lag`` looks through for the next event, where other aggregates store many."""
-
 SCHEMA = (
     (
         "CREATE TABLE humanuser_subscriptions (name TEXT PRIMARY KEY, position BIGINT NOT NULL)",
@@ -110,7 +107,7 @@ class Subscription:
         """How far it is behind the last position given to a writer, whether readers can reach that or not."""
         position = self.position()
         end = self._log.end()
-        following = self._log.read_log(after=position, limit=1, until=min(end.position, position + LAG_WINDOW))
+        following = self._log.read_log(after=position, limit=1, until=end.position)
         oldest = following[0].created_at if following and isinstance(following[0], Recorded) else None
         return Lag(max(end.position - position, 0) if following or end.open else 0, oldest)
 
@@ -127,7 +124,7 @@ class Subscription:
             entries = self._log.read_log(after=position, limit=limit, until=head)
             end = entries[-1].position if len(entries) == limit else head
             if not entries and end - position < BATCH:
-                break  # only other aggregates' events: to read these few again is cheaper than a transaction
+                break  # not worth a transaction: the next entries are found by index
             try:
                 position, more = self._take_in(position, entries, end)
                 count += more

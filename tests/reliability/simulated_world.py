@@ -296,6 +296,8 @@ class SimulatedDatabase:
         connection.execute("COMMIT")
         self._world.port("has committed")
 
+    probe = write
+
     def now(self, connection: Connection) -> datetime:  # noqa: ARG002 - the port's shape
         if process := self._world.running:
             process.database_ms = self._world.ms

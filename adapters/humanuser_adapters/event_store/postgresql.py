@@ -128,6 +128,7 @@ SCHEMA = (
             RETURN last - greatest(behind, 0);
         END $$
         """,
+        "CREATE INDEX humanuser_events_type ON humanuser_events (aggregate_type, position)",
     ),
 )
 
@@ -138,6 +139,7 @@ _LOCK_POSITIONS = """
         (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions)::bit(32)::integer
     )
 """
+_TRY_POSITIONS = _LOCK_POSITIONS.replace("pg_advisory_xact_lock", "pg_try_advisory_xact_lock")
 _TAKE_POSITIONS = "SELECT nextval('humanuser_positions') FROM generate_series(1, ?)"
 _END = """
     SELECT last.position, l.behind, l.pid, coalesce(a.application_name, p.gid, ''),
@@ -185,6 +187,11 @@ class PostgreSQLTransactionRecorder(SqlEventRecorder):
     def _horizon(self, connection: Connection) -> int:
         horizon: int = connection.execute("SELECT humanuser_horizon()").fetchone()[0]
         return horizon  # what is read after this sees all that was stored up to it
+
+    def require_appendable(self, connection: Connection) -> None:
+        super().require_appendable(connection)
+        if not connection.execute(_TRY_POSITIONS).fetchone()[0]:
+            raise StoreUnavailable("another session holds an exclusive lock on positions: appends wait for it")
 
     def end(self) -> LogEnd:
         with self._database.read() as connection:

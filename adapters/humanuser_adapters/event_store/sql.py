@@ -53,6 +53,8 @@ _HEAD_OF_SCOPE = """
     SELECT position FROM humanuser_events WHERE position <= ? AND instance_id = ? AND aggregate_type = ?
     ORDER BY position DESC LIMIT 1
 """
+_APPEND_NOTHING = "INSERT INTO humanuser_events SELECT * FROM humanuser_events WHERE 1 = 0"
+"""Waits for locks and needs the privileges of an append, and stores nothing."""
 _MOST = 2**63 - 1
 PULL = 500
 """Notifications that a subscription of the library reads at once."""
@@ -180,6 +182,10 @@ class SqlEventRecorder(EventRecorder):
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         return _WokenSubscription(self._database, self, gt=gt, topics=topics)
+
+    def require_appendable(self, connection: Connection) -> None:
+        """Check that events could be appended now, short of storing one. Raises ``StoreUnavailable``."""
+        connection.execute(_APPEND_NOTHING)
 
     @abstractmethod
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
