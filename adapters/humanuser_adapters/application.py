@@ -92,9 +92,9 @@ class Application:
             telemetry, self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id
         )
         followed = [self._user_subscription] if sender is None else [self._user_subscription, self._notifications]
-        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock)
-        self._write_probe = WriteProbe(self._database, recorder)
         self._standstill = Standstill(self._store, followed, limit=standstill)
+        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock, self._standstill)
+        self._write_probe = WriteProbe(self._database, recorder)
         self._health = SharedCheck(self._check)
         telemetry.watch(self._backlog.read)
         self._commands_within = partial(

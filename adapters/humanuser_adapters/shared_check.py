@@ -47,6 +47,7 @@ class _Runs:
         self.process_id = os.getpid()
         self._check = check
         self._change = threading.Condition()
+        self._running = False
         self._thread: threading.Thread | None = None
         self._started = 0.0
         self._fresh_until = 0.0
@@ -54,19 +55,18 @@ class _Runs:
 
     def problems(self) -> dict[str, str]:
         with self._change:
-            if self._thread is None and time.monotonic() >= self._fresh_until:
-                self._started = time.monotonic()
+            if not self._running and time.monotonic() >= self._fresh_until:
+                self._running, self._started = True, time.monotonic()
                 self._thread = threading.Thread(target=self._run, name="humanuser-health", daemon=True)
                 self._thread.start()
             left = self._started + ANSWER_SECONDS - time.monotonic()
-            if self._change.wait_for(lambda: self._thread is None, max(left, 0)):
+            if self._change.wait_for(lambda: not self._running, max(left, 0)):
                 return dict(self._found)
-            return {"database": f"a write has not ended after {time.monotonic() - self._started:.1f} s"}
+            return {"database": f"no durable write within {time.monotonic() - self._started:.1f} s"}
 
     def close(self) -> None:
-        thread = self._thread
-        if thread is not None:
-            thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -79,7 +79,7 @@ class _Runs:
         with self._change:
             self._found = found
             self._fresh_until = time.monotonic() + INTERVAL_SECONDS
-            self._thread = None
+            self._running = False
             self._change.notify_all()
 
 

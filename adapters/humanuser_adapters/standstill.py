@@ -35,32 +35,33 @@ class Standstill:
     def problems(self) -> dict[str, str]:
         """What stands still for too long, by part; empty: nothing does. Raises ``StoreUnavailable``."""
         found: dict[str, str] = {}
-        if (seconds := self._seconds_blocked(blocker := self._log.end().open)) > self._limit:
-            found["log"] = (
-                f"for {seconds:.0f} s all events after position {self._seen['log'][0]} wait for the {blocker}"
-            )
+        blocker = self._log.end().open
+        if blocker is not None and (seconds := self._blocked(blocker)) > self._limit:
+            found["log"] = f"for {seconds:.0f} s events from position {blocker.position} on wait for the {blocker}"
         for one in self._subscriptions:
             position = one.position()
-            waiting = bool(self._log.read_log(after=position, limit=1))
-            if (seconds := self._seconds_at(one.name, position if waiting else None)) > self._limit:
+            waiting = self._log.read_log(after=position, limit=1)
+            if waiting and (seconds := self._seconds_at(one.name, position)) > self._limit:
                 found[one.name] = f"has not moved from position {position} for {seconds:.0f} s"
         return found
 
-    def _seconds_blocked(self, blocker: OpenTransaction | None) -> float:
-        if blocker is None:
-            return self._seconds_at("log", None)
-        began = 0 if blocker.age is None else blocker.age.total_seconds()
-        return max(self._seconds_at("log", blocker.position - 1), began)
+    def blocked_seconds(self) -> float:
+        """For how long events wait for an open transaction; 0 if there is none. Raises ``StoreUnavailable``."""
+        blocker = self._log.end().open
+        return 0 if blocker is None else self._blocked(blocker)
 
-    def _seconds_at(self, name: str, position: int | None) -> float:
-        """For how long *name* has stood at *position*; None: it does not wait there."""
-        if position is None:
-            self._seen.pop(name, None)
-            return 0
+    def _blocked(self, blocker: OpenTransaction) -> float:
+        """The age of the transaction, or for how long this process has seen it, where that is hidden or longer."""
+        seen = self._seconds_at("log", blocker.position)
+        return seen if blocker.age is None else max(seen, blocker.age.total_seconds())
+
+    def _seconds_at(self, name: str, position: int) -> float:
+        """Since when *name* has been seen to wait at *position*, which it never returns to."""
         now = self._monotonic()
-        if self._seen.get(name, (None,))[0] != position:
-            self._seen[name] = (position, now)
-        return now - self._seen[name][1]
+        before, since = self._seen.get(name, (None, now))
+        since = since if before == position else now
+        self._seen[name] = (position, since)
+        return now - since
 
 
 __all__ = ["Standstill"]
