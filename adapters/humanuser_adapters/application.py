@@ -9,10 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
+from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.details_of_columns import differences_of_details
+from humanuser_adapters.event_log import LogEnd
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
 from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
@@ -23,13 +24,16 @@ from humanuser_adapters.read_models import User, UserReadModels
 from humanuser_adapters.rebuild import Progress, Rebuild
 from humanuser_adapters.replay import Importer, ImportSummary, Told
 from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
+from humanuser_adapters.shared_check import SharedCheck
 from humanuser_adapters.sqlite import SQLiteDatabase
+from humanuser_adapters.standstill import LIMIT, Standstill
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.telemetry import MeasuredCommands, Telemetry, telemetry_installed
 from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.users import Users
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
+from humanuser_adapters.write_probe import WriteProbe
 from humanuser_projections import PhoneNotifier, record_sent
 
 Within = Callable[[object], tuple[Database, SqlEventRecorder]]
@@ -62,13 +66,15 @@ class Application:
         sms_workers: int = 2,
         sms_lease: timedelta = LEASE,
         sms_budget: SmsBudget | None = None,
+        standstill: timedelta = LIMIT,
         telemetry: Telemetry | None = None,
     ) -> None:
         """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
 
         Without a *sender* nothing is sent, and codes wait for a process that has one until they expire. Without a
-        *clock* commands follow the machine's, and leases the database's. Without *telemetry* it is measured for
-        OpenTelemetry if that is installed.
+        *clock* commands follow the machine's, and leases the database's. *standstill* is how long events may wait for
+        an open transaction, or for a subscription that does not move, before ``problems`` reports it. Without
+        *telemetry* it is measured for OpenTelemetry if that is installed.
         """
         self.instance_id = instance_id
         self._database, recorder, self._within = _opened(database)
@@ -86,7 +92,10 @@ class Application:
             telemetry, self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id
         )
         followed = [self._user_subscription] if sender is None else [self._user_subscription, self._notifications]
-        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock)
+        self._standstill = Standstill(self._store, followed, limit=standstill)
+        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock, self._standstill)
+        self._write_probe = WriteProbe(self._database, recorder)
+        self._health = SharedCheck(self._check)
         telemetry.watch(self._backlog.read)
         self._commands_within = partial(
             CommandsWithin, vault=vault, clock=clock, generate_code=draw_code, policy=policy, instance_id=instance_id
@@ -123,6 +132,7 @@ class Application:
         """End the background work, and close the database."""
         self.stop()
         self._telemetry.unwatch(self._backlog.read)
+        self._health.close()
         self._database.close()
 
     def within(self, connection: object) -> Users:
@@ -239,13 +249,20 @@ class Application:
         return new_user_id(self._clock)
 
     def problems(self) -> dict[str, str]:
-        """What keeps the background work from being done, by part; empty: all is well."""
-        problems = {worker.name: worker.fault or "not running" for worker in self._workers if not worker.healthy}
-        try:
-            self._user_subscription.position()
-        except StoreError as error:
-            problems["database"] = str(error)
-        return problems
+        """What keeps commands or the background work from being done, by part; empty: all is well.
+
+        Proves a durable write, at most once a second for all callers together. Answers within about two seconds.
+        """
+        workers = {worker.name: worker.fault or "not running" for worker in self._workers if not worker.healthy}
+        return {**self._health.problems(), **workers}
+
+    def log_end(self) -> LogEnd:
+        """The last position given to a writer, and the oldest transaction that readers wait for."""
+        return self._store.end()
+
+    def _check(self) -> dict[str, str]:
+        self._write_probe.run()
+        return self._standstill.problems()
 
 
 def is_postgresql(database: Path | str) -> bool:

@@ -8,12 +8,14 @@ from datetime import datetime
 from humanuser import Clock, Recorded
 from humanuser_adapters.event_log import EventLog
 from humanuser_adapters.outbox import OPEN, WAITING, Outbox
+from humanuser_adapters.standstill import Standstill
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.telemetry import Gauge, Labels, Observation
 from humanuser_adapters.telemetry.measurements import (
     DELAY,
     INSTANCE,
     LAG,
+    OPEN_AGE,
     OUTBOX_AGE,
     OUTBOX_SIZE,
     PARKED,
@@ -26,17 +28,25 @@ class Backlog:
     """The work of subscriptions and of the outbox, for one instance."""
 
     def __init__(
-        self, instance_id: str, subscriptions: Sequence[Subscription], outbox: Outbox, log: EventLog, clock: Clock
+        self,
+        instance_id: str,
+        subscriptions: Sequence[Subscription],
+        outbox: Outbox,
+        log: EventLog,
+        clock: Clock,
+        standstill: Standstill,
     ) -> None:
         self._instance_id = instance_id
         self._subscriptions = subscriptions
         self._outbox = outbox
         self._log = log
         self._clock = clock
+        self._standstill = standstill
         self._values: dict[Gauge, Callable[[], Iterator[tuple[float, Labels]]]] = {
             LAG: lambda: self._of_each(lambda one: one.lag().positions),
             DELAY: lambda: self._of_each(lambda one: self._seconds_since(one.lag().oldest)),
             PARKED: lambda: self._of_each(lambda one: len(one.parked())),
+            OPEN_AGE: self._open_age,
             OUTBOX_SIZE: self._outbox_size,
             OUTBOX_AGE: self._outbox_age,
         }
@@ -50,6 +60,9 @@ class Backlog:
         for one in self._subscriptions:
             yield value(one), {SUBSCRIPTION: one.name}
 
+    def _open_age(self) -> Iterator[tuple[float, Labels]]:
+        yield self._standstill.blocked_seconds(), {}
+
     def _outbox_size(self) -> Iterator[tuple[float, Labels]]:
         sms = self._outbox.open(self._instance_id)
         for state in OPEN:
@@ -62,7 +75,7 @@ class Backlog:
 
     def _stored_at(self, position: int) -> datetime | None:
         """When the event at *position* was stored; None: it can no longer be read."""
-        entries = self._log.read_log(after=position - 1, limit=1)
+        entries = self._log.read_log(after=position - 1, limit=1, until=position)
         return entries[0].created_at if entries and isinstance(entries[0], Recorded) else None
 
     def _seconds_since(self, moment: datetime | None) -> float:

@@ -67,6 +67,12 @@ class Database(Protocol):
         Raises ``RowsClash``.
         """
 
+    def probe(self) -> AbstractContextManager[Connection]:
+        """A connection for a health check's write, which is durable when the block ends.
+
+        A server wakes no listeners for it, and stops working on what is given up.
+        """
+
     def now(self, connection: Connection) -> datetime:
         """The time on the one clock that all processes on this database share."""
 

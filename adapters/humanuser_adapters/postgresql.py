@@ -39,6 +39,8 @@ PATIENCE = timedelta(seconds=0.6)
 that), so it is answered within two seconds, whatever the server does."""
 PATIENCE_FOR_WORK = timedelta(seconds=30)
 """The same for transactions in the background, which may move many rows."""
+PATIENCE_FOR_PROBE = timedelta(seconds=10)
+"""The same for the write of a health check. It waits for a server that may come back; its caller waits less."""
 LINES_A_MESSAGE = 200
 """Of a COPY."""
 LONGEST_SILENCE_SECONDS = 3
@@ -124,6 +126,20 @@ class PostgreSQLDatabase:
             if connection.execute("COMMIT").statusmessage != "COMMIT":
                 raise StoreUnavailable("the transaction was undone, because a statement in it had failed")
         self.rang()
+
+    @contextlib.contextmanager
+    def probe(self) -> Iterator[Connection]:
+        """A connection for a health check's write. Each statement is a transaction of its own; no listener is woken.
+
+        If a commit waits for a standby that is away, the server is told to stop waiting: no processes pile up there.
+        """
+        with self._connection(PATIENCE_FOR_PROBE.total_seconds()) as connection:
+            try:
+                yield Marked(connection.cursor)
+            except psycopg.errors._WaitTimeout:  # noqa: SLF001 - it has no public name
+                with contextlib.suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=CONNECT_SECONDS)
+                raise
 
     def now(self, connection: Connection) -> datetime:
         """The time of the server."""

@@ -118,7 +118,7 @@ class Rebuild:
 
     def _since(self, after: int, until: int) -> Iterator[Sequence[Entry]]:
         while after < until:
-            entries = [one for one in self._log.read_log(after=after, limit=BATCH) if one.position <= until]
+            entries = self._log.read_log(after=after, limit=BATCH, until=until)
             if not entries:
                 return
             yield entries

@@ -119,6 +119,13 @@ class Settings(BaseSettings):
         le=65535,
         description="A port of its own, on the same address, where Prometheus finds metrics; 0 takes a free one.",
     )
+    standstill_seconds: float = Field(
+        60,
+        gt=0,
+        le=86_400,
+        description="How long events may wait for an open transaction, or for a subscription that does not move, "
+        "before the server reports that it is not ready.",
+    )
     log_format: LogFormat = Field(LogFormat.TEXT, description="`text`, or `json`: a line of JSON for each record.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least important records that are logged: `debug`, `info`, `warning` or `error`."

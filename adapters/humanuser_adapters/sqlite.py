@@ -123,6 +123,8 @@ class SQLiteDatabase:
             self._turn_to_write.release()
         self._bell.ring()
 
+    probe = write
+
     def now(self, connection: Connection) -> datetime:  # noqa: ARG002 - the file's processes share a machine
         """The time of the machine: all processes on one file share it."""
         return datetime.now(UTC)

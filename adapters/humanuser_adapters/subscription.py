@@ -21,7 +21,6 @@ from humanuser_adapters.log_fields import log_of
 log = log_of(__name__)
 
 BATCH = 500
-
 SCHEMA = (
     (
         "CREATE TABLE humanuser_subscriptions (name TEXT PRIMARY KEY, position BIGINT NOT NULL)",
@@ -71,9 +70,10 @@ class Lag:
     """How far a subscription is behind."""
 
     positions: int
-    """Between the last event taken in and the last one stored; where numbers are left out, that is more than events."""
+    """Between the subscription and the last position given to a writer: events, positions of transactions that have
+    not committed or were rolled back, and events of other aggregates. 0 if no event is left."""
     oldest: datetime | None
-    """When the next event to be taken in was stored; None: there is none."""
+    """When the next event was stored, even if readers cannot reach it yet; None: there is none."""
 
 
 class Subscription:
@@ -99,16 +99,17 @@ class Subscription:
             )
 
     def position(self) -> int:
-        """The position of the last event taken in; 0 if there is none."""
+        """The position up to which it has seen all events; 0 if there is none."""
         with self._database.read() as connection:
             return position_of(connection, self.name)
 
     def lag(self) -> Lag:
-        """How far it is behind."""
+        """How far it is behind the last position given to a writer, whether readers can reach that or not."""
         position = self.position()
-        following = self._log.read_log(after=position, limit=1)
+        end = self._log.end()
+        following = self._log.read_log(after=position, limit=1, until=end.position)
         oldest = following[0].created_at if following and isinstance(following[0], Recorded) else None
-        return Lag(max(self._log.head() - position, 0) if following else 0, oldest)
+        return Lag(max(end.position - position, 0) if following or end.open else 0, oldest)
 
     def catch_up(self) -> int:
         """Take in all there is now, and tell how many events that was; what cannot be read is parked.
@@ -119,9 +120,13 @@ class Subscription:
         position = self.position()
         head = self._log.head()  # what comes later is for the next time: it may go on for ever
         limit = BATCH
-        while position < head and (entries := self._log.read_log(after=position, limit=limit)):
+        while position < head:
+            entries = self._log.read_log(after=position, limit=limit, until=head)
+            end = entries[-1].position if len(entries) == limit else head
+            if not entries and end - position < BATCH:
+                break  # not worth a transaction: the next entries are found by index
             try:
-                position, more = self._take_in(position, entries)
+                position, more = self._take_in(position, entries, end)
                 count += more
             except ConsumerFailed:
                 if limit == 1:
@@ -147,8 +152,8 @@ class Subscription:
 
         False: there is no such event, or it was taken in already.
         """
-        entries = self._log.read_log(after=position - 1, limit=1)
-        if not entries or entries[0].position != position:
+        entries = self._log.read_log(after=position - 1, limit=1, until=position)
+        if not entries:
             return False
         with self._database.write() as connection:
             if position_of(connection, self.name) >= position:
@@ -165,7 +170,7 @@ class Subscription:
         stuck: set[tuple[str, str]] = set()
         for parked in self.parked():
             user = (parked.instance_id, parked.user_id)
-            entries = self._log.read_log(after=parked.position - 1, limit=1)
+            entries = self._log.read_log(after=parked.position - 1, limit=1, until=parked.position)
             if user in stuck or not entries or not isinstance(entries[0], Recorded):
                 stuck.add(user)
                 continue
@@ -177,14 +182,17 @@ class Subscription:
             count += 1
         return count
 
-    def _take_in(self, position: int, entries: Sequence[Entry]) -> tuple[int, int]:
-        """Take in *entries* behind *position*; where it is then, and how many events were taken in."""
-        with self._watched(entries[0].position), self._database.write() as connection:
-            if not move(connection, self.name, position, entries[-1].position):
+    def _take_in(self, position: int, entries: Sequence[Entry], end: int) -> tuple[int, int]:
+        """Apply *entries*, which are all between *position* and *end*; where it is then, and how many were applied."""
+        first = entries[0].position if entries else end
+        with self._watched(first), self._database.write() as connection:
+            if not move(connection, self.name, position, end):
                 return position_of(connection, self.name), 0  # somebody else took them in meanwhile
+            if not entries:
+                return end, 0
             events = self._park(connection, entries)
             self._consumer.apply(connection, events)
-        return entries[-1].position, len(events)
+        return end, len(events)
 
     @contextmanager
     def _watched(self, position: int) -> Iterator[None]:
@@ -253,7 +261,7 @@ def write_down(connection: Connection, name: str, entries: Iterable[tuple[Entry,
 
 
 def position_of(connection: Connection, name: str) -> int:
-    """The position of the last event that the subscription of *name* took in; 0 if there is none."""
+    """The position up to which the subscription of *name* has seen all events; 0 if there is none."""
     query = "SELECT position FROM humanuser_subscriptions WHERE name = ?"
     position: int = connection.execute(query, (name,)).fetchone()[0]
     return position

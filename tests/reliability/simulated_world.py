@@ -48,6 +48,7 @@ from humanuser import (
 )
 from humanuser.testing import AT
 from humanuser_adapters.database import Connection
+from humanuser_adapters.event_log import LogEnd
 from humanuser_adapters.migrations import bring_up_to_date
 from humanuser_adapters.outbox import Claim, Outbox, OutboxWorker, State
 from humanuser_adapters.subscription import Subscription
@@ -245,14 +246,17 @@ class SimulatedStore:
     def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
         return self.log[after : after + limit]
 
-    def read_log(self, *, after: int, limit: int) -> Sequence[Recorded]:
+    def read_log(self, *, after: int, limit: int, until: int | None = None) -> Sequence[Recorded]:
         """What ``read_all`` gives: all can be read."""
-        entries = self.log[after : after + limit]
+        entries = self.log[after:until][:limit]
         self.world.port("reads the log")
         return entries
 
     def head(self) -> int:
         return len(self.log)
+
+    def end(self) -> LogEnd:
+        return LogEnd(position=len(self.log))
 
     def _earlier(self, user_id: str, command_id: str) -> Sequence[Recorded]:
         if self.commands[command_id][0].user_id != user_id:
@@ -291,6 +295,8 @@ class SimulatedDatabase:
             raise
         connection.execute("COMMIT")
         self._world.port("has committed")
+
+    probe = write
 
     def now(self, connection: Connection) -> datetime:  # noqa: ARG002 - the port's shape
         if process := self._world.running:

@@ -269,20 +269,20 @@ class NeverAsksWhoseTurnItIs(PhoneNotifier):
 
 
 class PositionBeforeRow(Subscription):
-    def _take_in(self, position: int, entries: Sequence[Entry]) -> tuple[int, int]:
+    def _take_in(self, position: int, entries: Sequence[Entry], end: int) -> tuple[int, int]:
         with self._database.write() as connection:
-            if not subscription.move(connection, self.name, position, entries[-1].position):
+            if not subscription.move(connection, self.name, position, end):
                 return subscription.position_of(connection, self.name), 0
         with self._database.write() as connection:
             self._consumer.apply(connection, [entry for entry in entries if isinstance(entry, Recorded)])
-        return entries[-1].position, len(entries)
+        return end, len(entries)
 
 
 class LeavesOneOut(Subscription):
     """When somebody else has moved it meanwhile, this one moves on from there, past what is new."""
 
-    def _take_in(self, position: int, entries: Sequence[Entry]) -> tuple[int, int]:
-        moved, count = super()._take_in(position, entries)
+    def _take_in(self, position: int, entries: Sequence[Entry], end: int) -> tuple[int, int]:
+        moved, count = super()._take_in(position, entries, end)
         if not count:
             with self._database.write() as connection:
                 subscription.move(connection, self.name, moved, self._log.head())

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from humanuser import Authenticator
 from humanuser_adapters.api.asgi import LARGEST_MESSAGE
 from humanuser_adapters.api.dispatch import Dispatcher
+from humanuser_adapters.api.grpc_health import GrpcHealth
 from humanuser_adapters.api.methods import METHODS, Method
 from humanuser_adapters.api.request_id import REQUEST_ID, request_named
 from humanuser_adapters.api.service import PhoneService
@@ -29,7 +30,10 @@ Behaviour = Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[
 class GrpcServer:
     """Serves gRPC on the running event loop."""
 
-    def __init__(self, service: PhoneService, authenticator: Authenticator) -> None:
+    def __init__(
+        self, service: PhoneService, authenticator: Authenticator, *, readiness: Callable[[], dict[str, str]] = dict
+    ) -> None:
+        """*readiness* returns what keeps the server from being ready, for gRPC's health service."""
         options = [
             ("grpc.max_receive_message_length", LARGEST_MESSAGE),
             ("grpc.max_metadata_size", LARGEST_METADATA),
@@ -37,7 +41,7 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
         ]
         self._server = grpc.aio.server(options=options)
-        self._health = health.aio.HealthServicer()
+        self._health = GrpcHealth(SERVICES, readiness)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         self._server.add_generic_rpc_handlers(_handlers(Dispatcher(service, authenticator)))
@@ -51,12 +55,10 @@ class GrpcServer:
     async def start(self) -> None:
         """Begin to answer."""
         await self._server.start()
-        for name in ("", *SERVICES):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more calls; those in flight have *grace_seconds* to finish."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         await self._server.stop(grace_seconds)
 
 

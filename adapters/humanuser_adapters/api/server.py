@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from humanuser import Authenticator
 from humanuser_adapters.api.grpc_server import GrpcServer
 from humanuser_adapters.api.http1 import Http1
+from humanuser_adapters.api.http_app import Readiness
 from humanuser_adapters.api.one_port import OnePort
 from humanuser_adapters.api.service import PhoneService
 
@@ -45,14 +46,17 @@ class ApiServer(uvicorn.Server):
         *,
         certificate: Certificate | None = None,
         grpc_address: str | None = None,
+        readiness: Readiness = dict,
     ) -> None:
         """With a *certificate* it speaks TLS only. *grpc_address*, such as ``127.0.0.1:8081``, is gRPC's own.
+        *readiness* is for gRPC's health service.
 
         Raises ``ValueError`` if the *certificate* cannot be used.
         """
         self._place = tempfile.TemporaryDirectory(prefix="humanuser-")  # closed to others
         self._grpc_socket = f"{self._place.name}/grpc"
         self._methods = service, authenticator
+        self._readiness = readiness
         self._certificate = certificate
         self._grpc_address = grpc_address
         self._grpc: GrpcServer | None = None
@@ -67,7 +71,7 @@ class ApiServer(uvicorn.Server):
             super().run(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._grpc = GrpcServer(*self._methods)
+        self._grpc = GrpcServer(*self._methods, readiness=self._readiness)
         if self._grpc_address is None:
             self._grpc.listen(f"unix:{self._grpc_socket}")
         else:

@@ -24,6 +24,7 @@ from humanuser_adapters.cli.session import (
     shown_number,
     shown_time,
 )
+from humanuser_adapters.event_log import OpenTransaction
 from humanuser_adapters.subscription import Subscription
 
 
@@ -93,7 +94,14 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
     with opened(read_settings(database=database)) as application:
         states = Counter(one.state.value for one in application.deliveries())
         followers = [_follower(one) for one in application.subscriptions().values()]
-        told = {"head": application.head(), "subscriptions": followers, "sms": dict(states)}
+        end = application.log_end()
+        told = {
+            "head": application.head(),
+            "end": end.position,
+            "openTransaction": _open_transaction(end.open),
+            "subscriptions": followers,
+            "sms": dict(states),
+        }
     if as_json:
         show_json(told)
         return
@@ -103,7 +111,25 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
     for follower in followers:
         table.add_row(*(Text(str(value)) for value in follower.values()))
     out.print(table)
+    if end.open:
+        age = (
+            "unknown: the role lacks pg_read_all_stats"
+            if end.open.age is None
+            else f"{end.open.age.total_seconds():.0f} s"
+        )
+        out.print(Text(f"Events from position {end.open.position} on wait for the {end.open}, age {age}"))
     out.print(Text("SMS: " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none")))
+
+
+def _open_transaction(transaction: OpenTransaction | None) -> dict[str, Any] | None:
+    if transaction is None:
+        return None
+    return {
+        "position": transaction.position,
+        "seconds": None if transaction.age is None else transaction.age.total_seconds(),
+        "pid": transaction.process_id,
+        "name": transaction.name,
+    }
 
 
 def _follower(subscription: Subscription) -> dict[str, Any]:

@@ -49,7 +49,14 @@ def server_of(application: Application, authenticator: Authenticator, settings: 
         certificate = Certificate(settings.tls_certificate, settings.tls_key)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     grpc_address = None if settings.grpc_port is None else f"{host}:{settings.grpc_port}"
-    return ApiServer(app, service, authenticator, certificate=certificate, grpc_address=grpc_address)
+    return ApiServer(
+        app,
+        service,
+        authenticator,
+        certificate=certificate,
+        grpc_address=grpc_address,
+        readiness=application.problems,
+    )
 
 
 def run(server: ApiServer, listener: socket.socket) -> None:

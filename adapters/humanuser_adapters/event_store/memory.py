@@ -85,9 +85,9 @@ class MemoryEventRecorder(EventRecorder):
             stream = self._streams.get((instance_id, aggregate_type, aggregate_id), ())
             return [row for row in stream if row.sequence > after]
 
-    def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
+    def select_log(self, aggregate_type: str, *, after: int, limit: int, until: int | None = None) -> Sequence[Row]:
         with self._lock:
-            behind = (one.row for one in self._log[after:] if one.envelope.aggregate_type == aggregate_type)
+            behind = (one.row for one in self._log[after:until] if one.envelope.aggregate_type == aggregate_type)
             return [row for row, _ in zip(behind, range(limit), strict=False)]
 
     def select_histories(

@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from eventsourcing import postgres as library
 from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent, Tracking
@@ -20,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from humanuser import StoreUnavailable
 from humanuser_adapters.database import Connection, RowsClash, text_of_time
+from humanuser_adapters.event_log import LogEnd, OpenTransaction
 from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import Envelope, recorder_options
 from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
@@ -109,6 +110,26 @@ SCHEMA = (
         "ALTER TABLE humanuser_events ADD COLUMN source_position numeric",
         "ALTER TABLE humanuser_events ALTER COLUMN command_id DROP NOT NULL",
     ),
+    (
+        # a lock named after a position beyond the last one holds nothing back: the difference has a sign
+        """
+        CREATE OR REPLACE FUNCTION humanuser_horizon() RETURNS bigint LANGUAGE plpgsql AS $$
+        DECLARE
+            last bigint;
+            behind bigint;
+        BEGIN
+            IF current_setting('transaction_isolation') <> 'read committed' THEN
+                RAISE 'the log is read with the isolation level READ COMMITTED';
+            END IF;
+            SELECT last_value - (NOT is_called)::integer INTO last FROM humanuser_positions;
+            SELECT max((last - l.objid::bigint)::bit(32)::integer) INTO behind FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.classid = 'humanuser_positions'::regclass::oid AND l.objsubid = 2
+                AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+            RETURN last - greatest(behind, 0);
+        END $$
+        """,
+        "CREATE INDEX humanuser_events_type ON humanuser_events (aggregate_type, position)",
+    ),
 )
 
 _APPEND = "SELECT humanuser_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -118,7 +139,21 @@ _LOCK_POSITIONS = """
         (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions)::bit(32)::integer
     )
 """
+_TRY_POSITIONS = _LOCK_POSITIONS.replace("pg_advisory_xact_lock", "pg_try_advisory_xact_lock")
 _TAKE_POSITIONS = "SELECT nextval('humanuser_positions') FROM generate_series(1, ?)"
+_END = """
+    SELECT last.position, l.behind, l.pid, coalesce(a.application_name, p.gid, ''),
+        extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared, a.state_change))::float8
+    FROM (SELECT last_value - (NOT is_called)::integer AS position FROM humanuser_positions) last
+    LEFT JOIN LATERAL (
+        SELECT (last.position - objid::bigint)::bit(32)::integer AS behind, pid, virtualtransaction, granted
+        FROM pg_locks WHERE locktype = 'advisory' AND classid = 'humanuser_positions'::regclass::oid AND objsubid = 2
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) l ON l.behind > 0
+    LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text
+    ORDER BY l.behind DESC NULLS LAST, l.granted DESC, a.xact_start LIMIT 1
+"""
 _COPY = """
     COPY humanuser_events (
         position, instance_id, aggregate_type, aggregate_id, event_type, sequence, revision, created_at, payload,
@@ -152,6 +187,20 @@ class PostgreSQLTransactionRecorder(SqlEventRecorder):
     def _horizon(self, connection: Connection) -> int:
         horizon: int = connection.execute("SELECT humanuser_horizon()").fetchone()[0]
         return horizon  # what is read after this sees all that was stored up to it
+
+    def require_appendable(self, connection: Connection) -> None:
+        super().require_appendable(connection)
+        if not connection.execute(_TRY_POSITIONS).fetchone()[0]:
+            raise StoreUnavailable("another session holds an exclusive lock on positions: appends wait for it")
+
+    def end(self) -> LogEnd:
+        with self._database.read() as connection:
+            last, behind, process_id, name, seconds = connection.execute(_END).fetchone()
+        if behind is None:
+            return LogEnd(position=last)
+        age = None if seconds is None else timedelta(seconds=max(seconds, 0))
+        open_ = OpenTransaction(position=last - behind + 1, age=age, process_id=process_id, name=name)
+        return LogEnd(position=last, open=open_)
 
     def state(self, payload: str | bytes | None) -> bytes:
         if isinstance(payload, str) and payload.startswith(_BASE64):

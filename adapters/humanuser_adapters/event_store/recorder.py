@@ -12,6 +12,8 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent
 from eventsourcing.utils import Environment
 
+from humanuser_adapters.event_log import LogEnd
+
 DEFAULT_INSTANCE = "default"
 DEFAULT_AGGREGATE_TYPE = "aggregate"
 """The type of aggregates whose application does not name one."""
@@ -76,8 +78,12 @@ class EventRecorder(ApplicationRecorder):
         """The history of one aggregate behind the sequence *after*, in order."""
 
     @abstractmethod
-    def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
-        """The next events of all aggregates of a type, in position order."""
+    def select_log(self, aggregate_type: str, *, after: int, limit: int, until: int | None = None) -> Sequence[Row]:
+        """The next events of all aggregates of a type, in position order.
+
+        Without *until*, up to the last position before which nothing can be stored any more; with it, all that are
+        committed up to that position.
+        """
 
     @abstractmethod
     def select_histories(
@@ -95,7 +101,11 @@ class EventRecorder(ApplicationRecorder):
 
     @abstractmethod
     def head(self) -> int:
-        """The position of the last event of all instances and types; 0 if there is none."""
+        """The last position, of all instances and types, before which nothing can be stored any more; 0 if none."""
+
+    def end(self) -> LogEnd:
+        """Where the log ends, including what is not committed yet."""
+        return LogEnd(position=self.head())
 
 
 class TrackingEventRecorder(EventRecorder, ProcessRecorder):

@@ -12,6 +12,7 @@ from eventsourcing.persistence import (
     IntegrityError,
     ListenNotifySubscription,
     Notification,
+    ShutDown,
     StoredEvent,
     Subscription,
     Tracking,
@@ -52,7 +53,11 @@ _HEAD_OF_SCOPE = """
     SELECT position FROM humanuser_events WHERE position <= ? AND instance_id = ? AND aggregate_type = ?
     ORDER BY position DESC LIMIT 1
 """
+_APPEND_NOTHING = "INSERT INTO humanuser_events SELECT * FROM humanuser_events WHERE 1 = 0"
+"""Waits for locks and needs the privileges of an append, and stores nothing."""
 _MOST = 2**63 - 1
+PULL = 500
+"""Notifications that a subscription of the library reads at once."""
 
 
 class SqlEventRecorder(EventRecorder):
@@ -96,9 +101,10 @@ class SqlEventRecorder(EventRecorder):
         with self._database.glance() as connection:
             return self._rows(connection, _STREAM, (instance_id, aggregate_type, aggregate_id, after))
 
-    def select_log(self, aggregate_type: str, *, after: int, limit: int) -> Sequence[Row]:
+    def select_log(self, aggregate_type: str, *, after: int, limit: int, until: int | None = None) -> Sequence[Row]:
         with self._database.read() as connection:
-            return self._rows(connection, _LOG, (after, self._horizon(connection), aggregate_type, limit))
+            until = self._horizon(connection) if until is None else until
+            return self._rows(connection, _LOG, (after, until, aggregate_type, limit))
 
     def select_histories(
         self, aggregate_type: str, *, after: tuple[str, str, int], until: int, limit: int
@@ -153,15 +159,20 @@ class SqlEventRecorder(EventRecorder):
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
+        with self._database.read() as connection:
+            until = min(_MOST if stop is None else stop, self._horizon(connection))
         after = (start or 0) - 1 if inclusive_of_start else start or 0
+        return self.notifications(after=after, until=until, limit=limit, topics=topics)
+
+    def notifications(self, *, after: int, until: int, limit: int, topics: Sequence[str]) -> Sequence[Notification]:
+        """All that are committed up to the position *until*: pass a ``head`` to miss none."""
         marks = f"AND event_type IN ({', '.join('?' * len(topics))})" if topics else ""
         query = f"""
             {_ROW} WHERE position > ? AND position <= ? AND instance_id = ? AND aggregate_type = ? {marks}
             ORDER BY position LIMIT ?
         """
         with self._database.read() as connection:
-            horizon = min(_MOST if stop is None else stop, self._horizon(connection))
-            rows = connection.execute(query, (after, horizon, *self._scope, *topics, limit)).fetchall()
+            rows = connection.execute(query, (after, until, *self._scope, *topics, limit)).fetchall()
         return [Notification(self._id_of(row[2]), row[3], row[4], self.state(row[9]), row[0]) for row in rows]
 
     def max_notification_id(self) -> int | None:
@@ -171,6 +182,10 @@ class SqlEventRecorder(EventRecorder):
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         return _WokenSubscription(self._database, self, gt=gt, topics=topics)
+
+    def require_appendable(self, connection: Connection) -> None:
+        """Check that events could be appended now, short of storing one. Raises ``StoreUnavailable``."""
+        connection.execute(_APPEND_NOTHING)
 
     @abstractmethod
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
@@ -228,6 +243,21 @@ class _WokenSubscription(ListenNotifySubscription[SqlEventRecorder]):
     def stop(self) -> None:
         self._database.unlisten(self._has_been_notified)
         super().stop()
+
+    def _pull(self) -> None:
+        """Pull all there is, and begin after it the next time, even if the last events are of other aggregates."""
+        while not self._has_been_stopped:
+            self._has_been_notified.clear()
+            head, after = self._recorder.head(), self._last_notification_id or 0
+            pulled = self._recorder.notifications(after=after, until=head, limit=PULL, topics=self._topics)
+            if pulled:
+                try:
+                    self._notifications_queue.put(pulled)
+                except ShutDown:
+                    return
+            self._last_notification_id = pulled[-1].id if len(pulled) == PULL else max(head, after)
+            if len(pulled) < PULL:
+                return
 
 
 def track(connection: Connection, tracking: Tracking) -> None:

@@ -48,6 +48,7 @@ SCHEMA = (
         "CREATE TABLE humanuser_tracking (application_name TEXT PRIMARY KEY, position INTEGER NOT NULL)",
     ),
     ("ALTER TABLE humanuser_events ADD COLUMN source_position TEXT",),
+    ("CREATE INDEX humanuser_events_type ON humanuser_events (aggregate_type, position)",),
 )
 
 _INSERT = """

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from humanuser import CommandIdReused, Event, Recorded, SequenceConflict, UnreadableEvent
-from humanuser_adapters.event_log import Entry, Place, Unreadable
+from humanuser_adapters.event_log import Entry, LogEnd, Place, Unreadable
 from humanuser_adapters.event_store.event_json import event_of, payload_of
 from humanuser_adapters.event_store.recorder import Envelope, EventRecorder, Row
 
@@ -86,9 +86,12 @@ class UserEventStore:
     def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
         return _recorded(self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit))
 
-    def read_log(self, *, after: int, limit: int) -> Sequence[Entry]:
-        """What ``read_all`` gives, with an ``Unreadable`` for each event at which that would stop."""
-        return [entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit)]
+    def read_log(self, *, after: int, limit: int, until: int | None = None) -> Sequence[Entry]:
+        """What ``read_all`` gives, with an ``Unreadable`` for each event at which that would stop.
+
+        *until* is a position, as in ``EventLog``.
+        """
+        return [entry(row) for row in self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit, until=until)]
 
     def read_histories(self, *, after: Place, until: int, limit: int) -> tuple[Sequence[Entry], Place]:
         """The same, user by user, each in sequence order, up to the position *until*; and the place of the last."""
@@ -104,6 +107,10 @@ class UserEventStore:
 
     def head(self) -> int:
         return self._recorder.head()
+
+    def end(self) -> LogEnd:
+        """Where the log ends, including what is not committed yet. Raises ``StoreUnavailable``."""
+        return self._recorder.end()
 
 
 def _recorded(rows: Iterable[Row]) -> list[Recorded]:

@@ -40,6 +40,9 @@ class HostTransaction(ABC):
     def glance(self) -> AbstractContextManager[Connection]:
         return self.read()
 
+    def probe(self) -> AbstractContextManager[Connection]:
+        return self._database.probe()
+
     def now(self, connection: Connection) -> datetime:
         return self._database.now(connection)
 

@@ -72,13 +72,13 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 LAG = Gauge(
     "humanuser.subscription.lag",
     "{event}",
-    "Events that are stored and not taken in yet; where positions were left out, they count as well.",
+    "Positions given to writers that the subscription has not passed, committed or not; 0 if no event is left.",
     (INSTANCE, SUBSCRIPTION),
 )
 DELAY = Gauge(
     "humanuser.subscription.delay",
     "s",
-    "How long ago the next event to be taken in was stored; 0 if there is none.",
+    "How long ago the next event was stored, even if it waits for an open transaction; 0 if there is none.",
     (INSTANCE, SUBSCRIPTION),
 )
 PARKED = Gauge(
@@ -99,4 +99,10 @@ OUTBOX_AGE = Gauge(
     "How long ago the oldest SMS that waits was asked for; 0 if none waits.",
     (INSTANCE,),
 )
-GAUGES = (LAG, DELAY, PARKED, OUTBOX_SIZE, OUTBOX_AGE)
+OPEN_AGE = Gauge(
+    "humanuser.log.open_transaction.age",
+    "s",
+    "How long ago the oldest transaction began that later events wait for; 0 if there is none.",
+    (INSTANCE,),
+)
+GAUGES = (LAG, DELAY, PARKED, OPEN_AGE, OUTBOX_SIZE, OUTBOX_AGE)
