@@ -16,6 +16,7 @@ from humanuser_adapters.details_of_columns import differences_of_details
 from humanuser_adapters.event_log import LogEnd
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
+from humanuser_adapters.forks import NotPicklable
 from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
 from humanuser_adapters.log_fields import about
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
@@ -47,11 +48,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Application:
+class Application(NotPicklable):
     """Commands, read models and notifications for one instance.
 
     Commands and reads work at once; ``start`` begins to send SMS and to keep the read models warm. Raises
-    ``StoreUnavailable`` if the database cannot be had.
+    ``StoreUnavailable`` if the database cannot be had. A forked child uses and closes its own copy, in which nothing
+    runs before ``start``; a spawned process makes one of its own.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from typing import Self
 
 from humanuser import Commands
 from humanuser_adapters.application import Application
+from humanuser_adapters.forks import NotPicklable
 from humanuser_adapters.threads import Threads
 
 THREADS = 4
@@ -29,7 +30,7 @@ class AsyncCommands:
         self.remove_user_phone = threads.awaited(commands.remove_user_phone)
 
 
-class AsyncApplication:
+class AsyncApplication(NotPicklable):
     """An ``Application`` whose calls never block the event loop.
 
     A call that is cancelled is either never made, or made whole and its answer dropped: nobody sees half of it. Given

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import secrets
 import select
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,6 +23,7 @@ from psycopg.adapt import Loader
 from humanuser import StoreUnavailable
 from humanuser_adapters.bell import Bell
 from humanuser_adapters.database import Connection, Rows, RowsClash, time_of_text
+from humanuser_adapters.forks import ForkAware, NotPicklable, require_tracked_fork, track_forks
 from humanuser_adapters.log_fields import log_of
 from humanuser_adapters.migrations import bring_up_to_date, version_of
 
@@ -53,13 +56,13 @@ _MIGRATION_LOCK = 0x68756D616E  # "human"
 C = TypeVar("C", bound=AdaptContext)
 
 
-class PostgreSQLDatabase:
+class PostgreSQLDatabase(ForkAware, NotPicklable):
     """A PostgreSQL database that several threads and processes use at once.
 
     What is written is on disk when ``write`` ends, and on the synchronous standby if there is one. It works through
     a pooler in transaction mode: nothing is prepared, nothing is set for longer than a transaction, and
     where notifications do not get through, listeners look by themselves every ``POLL_SECONDS``. Readers must read
-    from the primary.
+    from the primary. A forked child connects by itself; its parent's sessions go on.
     """
 
     types: Mapping[str, str] = {
@@ -87,12 +90,25 @@ class PostgreSQLDatabase:
             raise ValueError(str(error)) from None
         self._patience = patience.total_seconds()
         self._patience_for_work = patience_for_work.total_seconds()
+        self._most_connections = connections
+        self._closed = False
+        self._begin()
+        track_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Connect anew; nobody listens yet."""
+        for connection in list(self._open):
+            _abandon(connection)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Own nothing but locks that are free, and a name that no other process has."""
+        self._open: weakref.WeakSet[_Impatient] = weakref.WeakSet()
         self._idle: deque[_Impatient] = deque()
-        self._free = threading.BoundedSemaphore(connections)
+        self._free = threading.BoundedSemaphore(self._most_connections)
         self._bell = Bell(self._watch)
         self._name = secrets.token_hex(8)
         self._notifier = _Notifier(self)
-        self._closed = False
 
     @contextlib.contextmanager
     def read(self, *, at_length: bool = False) -> Iterator[Connection]:
@@ -182,12 +198,15 @@ class PostgreSQLDatabase:
             connection.execute(f"SET lock_timeout = {round(self._patience * 1000)}")
         except psycopg.Error as error:
             raise StoreUnavailable(str(error)) from error
+        self._open.add(connection)
         return with_texts(connection)
 
     @contextlib.contextmanager
     def _connection(self, patience: float) -> Iterator[_Impatient]:
+        require_tracked_fork()
         until = time.monotonic() + patience
-        if not self._free.acquire(timeout=patience):
+        free = self._free  # a child that is forked inside of the block has another one
+        if not free.acquire(timeout=patience):
             raise StoreUnavailable("all connections are in use")
         try:
             connection = self._alive() or self.connect()
@@ -205,7 +224,7 @@ class PostgreSQLDatabase:
             finally:
                 self._put_back(connection)
         finally:
-            self._free.release()
+            free.release()
 
     def _alive(self) -> _Impatient | None:
         """A connection that is open already and whose server has not hung up."""
@@ -256,6 +275,13 @@ class PostgreSQLDatabase:
             for one in connection.notifies(timeout=left, stop_after=1):
                 if one.payload != self._name:
                     return
+
+
+def _abandon(connection: psycopg.Connection[Any]) -> None:  # Any: as above
+    """Close a connection in a forked child without a word to the server, which would end the parent's session."""
+    with contextlib.suppress(psycopg.Error), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), connection.fileno(), inheritable=False)
+        connection.close()
 
 
 class _NoTable(StoreUnavailable):

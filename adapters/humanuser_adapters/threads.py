@@ -9,15 +9,26 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
+from humanuser_adapters.forks import ForkAware, track_forks
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Threads:
+class Threads(ForkAware):
     """Runs functions in at most *count* threads of its own."""
 
     def __init__(self, count: int) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="humanuser-call")
+        self._count = count
+        self._closed = False
+        self.after_fork_in_child()
+        track_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Start with no thread; a forked pool would wait for the parent's."""
+        self._pool = ThreadPoolExecutor(self._count, thread_name_prefix="humanuser-call")
+        if self._closed:
+            self._pool.shutdown()
 
     def awaited(self, function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:  # Any: as coroutines are typed
         """*function* as a coroutine. It sees the context variables of its caller.
@@ -35,4 +46,5 @@ class Threads:
 
     def close(self) -> None:
         """Let what is under way finish, and what waits for a thread as well; nothing is called after that."""
+        self._closed = True
         self._pool.shutdown()

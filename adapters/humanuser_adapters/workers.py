@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from humanuser import StoreUnavailable
 from humanuser_adapters.database import Database
+from humanuser_adapters.forks import ForkAware, track_forks
 from humanuser_adapters.log_fields import log_of
 
 log = log_of(__name__)
@@ -18,7 +19,7 @@ PAUSE_AFTER_FAULT = timedelta(seconds=0.25)
 """So that all goes on within a second after the database is back."""
 
 
-class Worker:
+class Worker(ForkAware):
     """Does *work* after every change of the database, and when the time is up that *work* itself gave."""
 
     def __init__(self, name: str, database: Database, work: Callable[[], timedelta | None]) -> None:
@@ -27,6 +28,12 @@ class Worker:
         """Why the last try failed; None if it did not."""
         self._database = database
         self._work = work
+        self.after_fork_in_child()
+        track_forks(self)
+
+    def after_fork_in_child(self) -> None:
+        """Not running, as at first: the parent's thread is not here."""
+        self.fault = None
         self._rung = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None

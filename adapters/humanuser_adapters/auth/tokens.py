@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import secrets
-import threading
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, 
 
 from humanuser import EVERY_ORGANIZATION, LONGEST_TEXT, Caller, is_clean_text
 from humanuser_adapters.auth.roles import permissions_of
+from humanuser_adapters.forks import ForkSafeLock
 from humanuser_adapters.log_fields import log_of
 
 log = log_of(__name__)
@@ -67,7 +67,7 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._turn = threading.Lock()
+        self._turn = ForkSafeLock()
         self._stamp = self._stamp_now()
         self._callers = _read(path)
         self._problem = ""

@@ -24,6 +24,7 @@ from humanuser_adapters.event_store.recorder import (
     EventRecorder,
     Row,
 )
+from humanuser_adapters.forks import ForkSafeLock
 
 
 class _Kept(NamedTuple):
@@ -47,7 +48,7 @@ class MemoryEventRecorder(EventRecorder):
     ) -> None:
         self._scope = (instance_id, aggregate_type)
         self._id_of = id_of
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._log: list[_Kept] = []
         self._streams: dict[tuple[str, str, str], list[Row]] = {}
         self._commands: dict[tuple[str, str], list[Row]] = {}

@@ -30,6 +30,7 @@ class SQLiteHostTransaction(HostTransaction):
         """Raises ``TransactionUnusable`` unless *host* is at the file of *database*."""
         super().__init__(database)
         self._path = database.path
+        self._require_same_files = database.require_same_files
         self._host = host
         with self.read():
             pass
@@ -40,6 +41,7 @@ class SQLiteHostTransaction(HostTransaction):
         if not isinstance(connection, sqlite3.Connection):
             raise TransactionUnusable(f"the database is a SQLite file, and {_kind(connection)} is not from sqlite3")
         with _translated(connection), _plain(connection):
+            self._require_same_files()
             _require_file(connection, self._path)
             if not connection.in_transaction and not _begins_by_itself(connection):
                 raise TransactionUnusable("no transaction is open, and the connection commits by itself: BEGIN one")

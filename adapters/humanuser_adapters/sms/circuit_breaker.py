@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 
 from humanuser import Accepted, Clock, Retryable, Sms, SmsOutcome, SmsSender, Unknown
+from humanuser_adapters.forks import ForkSafeLock
 
 NO_TIME = timedelta(0)
 
@@ -29,7 +29,7 @@ class CircuitBreaker:
         self._clock = clock
         self._allowed_failures = failures
         self._pause = pause
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._failures = 0
         self._paused_until = datetime.min.replace(tzinfo=UTC)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from datetime import datetime, timedelta
-from threading import Lock
 from urllib.parse import urlencode
 
 from pydantic import ValidationError
 
 from humanuser import Accepted, Clock, Misconfigured, Permanent, Retryable, Sms, SmsOutcome, Unknown
+from humanuser_adapters.forks import ForkSafeLock
 from humanuser_adapters.sms.endpoint import Answer, Endpoint, NotAllowed, NotAnswered, NotWritten
 from humanuser_adapters.sms.refusal import refusal
 from humanuser_adapters.sms.retry_after import read_retry_after
@@ -159,7 +159,7 @@ class _Taken:
     """Which message Twilio made of which SMS, of the last ones: so one is never taken for another."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
         self._message_ids: dict[str, str] = {}
 
     def remember(self, sid: str, message_id: str) -> None:
