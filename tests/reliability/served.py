@@ -364,11 +364,11 @@ def serve(
 ) -> Iterator[Figure]:
     """Give *count* commands to a server that is disturbed; *key_of* gives the key of a command and a try."""
     served = Served(folder, database)
-    if upstream is not None:
-        with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute(_SLOW_COMMITS.encode())
     lives = [f"u{number}" for number in range(max(count // COMMANDS_OF_A_LIFE, 1))]
     try:
+        if upstream is not None:
+            with psycopg.connect(database, autocommit=True) as connection:
+                connection.execute(_SLOW_COMMITS.encode())
         with ThreadPoolExecutor(1) as beside:
             clients = beside.submit(_live, served, lives, seed, key_of)
             disturbances = _disturb(served, database, upstream, seed, clients.done)
