@@ -11,10 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
-from humanuser_adapters.event_files import EventFile, FileFormat, json_line, new_file, spooled, write_events
+from humanuser_adapters.event_files import (
+    EventFile,
+    FileFormat,
+    json_line,
+    new_file,
+    reading,
+    spooled,
+    write_events,
+)
+from humanuser_adapters.event_files.formats import packing, unpacked
 from humanuser_adapters.event_row import EventRow, Line, Malformed, UserKey
 from zitadel_export import zitadel_events
 
@@ -135,12 +145,16 @@ def test_a_line_that_is_no_row_says_why_and_whose_it_is(change: dict[str, object
     assert content.user == UserKey(str(columns["instance_id"]), str(columns["aggregate_id"]))
 
 
-def test_a_line_that_is_no_json_is_nobodys(tmp_path: Path) -> None:
-    broken = malformed(tmp_path, json_line(ROWS[0])[:-9])
+def test_a_line_that_is_no_json_says_whose_it_is_as_far_as_its_keys_can_be_read(tmp_path: Path) -> None:
+    line = json_line(ROWS[0])
+    broken = malformed(tmp_path, line[:-9])
+    cut_in_the_id = malformed(tmp_path, line[: line.index("aggregate_id") + 20])
+    two_lines_in_one = malformed(tmp_path, line + json_line(ROWS[-1]))
     no_object = malformed(tmp_path, "[1]")
     no_text = malformed(tmp_path, json_line(ROWS[0]).replace("userName", "\xff").encode("latin-1"))
 
-    assert (broken.user, broken.reason) == (None, "Input data was truncated")
+    assert (broken.user, broken.reason) == (ROWS[0].user, "Input data was truncated")
+    assert cut_in_the_id.user is two_lines_in_one.user is None
     assert (no_object.user, no_object.reason) == (None, "Expected `object`, got `array`")
     assert "can't decode byte 0xff" in no_text.reason
 
@@ -166,6 +180,130 @@ def test_a_file_of_copy_that_is_taken_for_another_is_told(tmp_path: Path) -> Non
 )  # fmt: skip
 def test_a_line_of_csv_that_is_no_row_says_why(line: str, reason: str, tmp_path: Path) -> None:
     assert malformed(tmp_path, line + "\n", "rows.csv").reason.startswith(reason.rstrip("…"))
+
+
+LOCKED = "7,user,ada,user.locked,1,2,2026-05-10 14:00:00+02,,admin,org1,1.5,1"
+HEADER = ",".join(EventRow.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("line", "user"),
+    [
+        (LOCKED.removesuffix(",1"), UserKey("7", "ada")),
+        (LOCKED.replace("user.locked", '"user.locked"x'), UserKey("7", "ada")),
+        ("7,user,ad", None),  # perhaps the id goes on
+        (LOCKED.removeprefix("7,"), None),
+        (LOCKED.replace("ada", '"ada'), None),  # lines of others may have gone with it
+        (LOCKED.replace("ada", '"ada"x'), None),
+    ],
+)
+def test_a_broken_line_of_csv_says_whose_it_is_only_where_that_is_certain(
+    line: str, user: UserKey | None, tmp_path: Path
+) -> None:
+    assert malformed(tmp_path, line + "\n", "rows.csv").user == user
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.csv.zst"])
+def test_a_value_of_500_000_bytes_is_read(name: str, tmp_path: Path) -> None:
+    picture = json.dumps({"key": "picture", "value": "A" * 500_000})
+    large = msgspec.structs.replace(ROWS[0], event_type="user.metadata.set", payload=msgspec.Raw(picture.encode()))
+
+    assert read(written(tmp_path / name, [large])) == [large]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_line_that_is_too_long_is_told_and_reading_goes_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LONGEST_LINE_BYTES", 2000)
+    long = msgspec.structs.replace(ROWS[0], payload=msgspec.Raw(json.dumps({"a": "A" * 9000}).encode()))
+
+    lines = list(EventFile(written(tmp_path / name, [long, *ROWS[:3]])).lines())
+
+    (place, content), *others = lines
+    assert isinstance(content, Malformed)
+    assert content.reason.startswith("the line is longer than ")
+    assert content.user == long.user
+    assert [line.content for line in others] == list(ROWS[:3])
+    assert [line.place for line in others] == [place + 1, place + 2, place + 3]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_byte_order_mark_is_passed_over(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / name)
+    with path.open("rb") as file, unpacked(file, name) as plain:
+        text = b"\xef\xbb\xbf" + plain.read()
+    with path.open("wb") as file, packing(file, name) as plain:
+        plain.write(text)
+
+    assert read(path) == list(ROWS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
+def test_text_that_is_not_utf_8_is_refused_with_advice(encoding: str, name: str, tmp_path: Path) -> None:
+    text = written(tmp_path / name).read_text()
+
+    content = malformed(tmp_path, text.encode(encoding), name)
+
+    assert content.reason.startswith("the file is UTF-16 or UTF-32: convert it to UTF-8")
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
+def test_line_ends_of_windows_empty_lines_and_no_last_line_end_change_nothing(name: str, tmp_path: Path) -> None:
+    text = written(tmp_path / name).read_bytes()
+
+    (tmp_path / name).write_bytes(text.replace(b"\n", b"\r\n\r\n").removesuffix(b"\r\n\r\n"))
+
+    assert read(tmp_path / name) == list(ROWS)
+
+
+def test_a_quoted_line_end_belongs_to_its_value(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(
+        f"{HEADER}\n{LOCKED.replace('admin', chr(34) + 'a' + chr(10) + 'b' + chr(34))}\n{LOCKED}\n"
+    )
+
+    (first, second) = EventFile(tmp_path / "rows.csv").lines()
+
+    assert isinstance(first.content, EventRow)
+    assert (first.content.creator, first.place, second.place) == ("a\nb", 3, 4)
+
+
+def test_a_nul_refuses_its_line(tmp_path: Path) -> None:
+    content = malformed(tmp_path, LOCKED.replace("admin", "ad\0min"), "rows.csv")
+
+    assert (content.reason, content.user) == ("a column holds a NUL, which no database takes", UserKey("7", "ada"))
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (HEADER.replace("creator,", ""), "columns are missing: creator"),
+        (HEADER.replace("creator", "owner"), "columns are missing: creator"),
+        (f"{HEADER},owner", "columns are there twice: owner"),
+    ],
+)
+def test_a_line_of_names_that_will_not_do_refuses_the_file(header: str, reason: str, tmp_path: Path) -> None:
+    assert malformed(tmp_path, f"{header}\n{LOCKED}\n{LOCKED}\n", "rows.csv").reason == reason
+
+
+def test_a_column_that_we_do_not_know_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(f"more,{HEADER}\nx,{LOCKED}\n")
+
+    (row,) = read(tmp_path / "rows.csv")
+
+    assert isinstance(row, EventRow)
+    assert row.aggregate_id == "ada"
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst"])
+def test_a_packed_file_that_is_corrupt_is_told(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / name)
+    middle = path.stat().st_size // 2
+    path.write_bytes(path.read_bytes()[:middle] + b"\xff" * 300 + path.read_bytes()[middle + 300 :])
+
+    with pytest.raises(OSError, match=r"is corrupt|CRC check failed"):
+        read(path)
 
 
 def test_the_name_tells_the_format(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -47,6 +48,14 @@ def _zstd(file: IO[bytes], mode: Literal["rb", "wb"]) -> IO[bytes]:
     return cast(IO[bytes], ZstdFile(file, mode))
 
 
+def _zstd_error() -> type[Exception]:
+    if sys.version_info >= (3, 14):
+        from compression.zstd import ZstdError  # noqa: PLC0415 - as above
+    else:
+        from backports.zstd import ZstdError  # noqa: PLC0415 - as above
+    return cast(type[Exception], ZstdError)
+
+
 def _gzip(file: IO[bytes], mode: Literal["rb", "wb"]) -> IO[bytes]:
     return cast(IO[bytes], gzip.GzipFile(fileobj=file, mode=mode, compresslevel=6))
 
@@ -61,11 +70,14 @@ def unpacked(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     if unpack is None:
         yield file
         return
+    corrupt = _zstd_error() if unpack is _zstd else zlib.error
     try:
         with io.BufferedReader(cast(io.RawIOBase, unpack(file, "rb")), BUFFER_BYTES) as plain:
             yield plain
     except EOFError as error:
         raise OSError(f"{name} is broken off: {error}") from error
+    except corrupt as error:
+        raise OSError(f"{name} is corrupt: {error}") from error
 
 
 @contextmanager
