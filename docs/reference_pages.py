@@ -267,7 +267,7 @@ def metrics() -> str:
         """
         A histogram counts as well: how often, by all of its labels. `error.type` is the class of the refusal or of the error, and is
         left out where there was none. Gauges tell of the database, so every server that shares it tells the same: take the
-        maximum, not the sum.
+        maximum, not the sum. `humanuser.clock.skew` alone is of each server.
         """,
     )
 

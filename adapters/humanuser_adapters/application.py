@@ -12,6 +12,7 @@ from typing import Self
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.database_clock import DatabaseClock
 from humanuser_adapters.details_of_columns import differences_of_details
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
@@ -67,8 +68,8 @@ class Application:
         """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
 
         Without a *sender* nothing is sent, and codes wait for a process that has one until they expire. Without a
-        *clock* commands follow the machine's, and leases the database's. Without *telemetry* it is measured for
-        OpenTelemetry if that is installed.
+        *clock* everything follows the database's: PostgreSQL's own, and the machine's for a SQLite file. Without
+        *telemetry* it is measured for OpenTelemetry if that is installed.
         """
         self.instance_id = instance_id
         self._database, recorder, self._within = _opened(database)
@@ -77,7 +78,7 @@ class Application:
         self._read_models = UserReadModels(self._database)
         shared_clock = None if clock is None else _ignoring_the_connection(clock)
         self._outbox = Outbox(self._database, shared_clock, lease=sms_lease)
-        self._clock = clock = clock or utc_now
+        self.clock = clock = clock or _clock_of(self._database)
         self._user_subscription = Subscription("users", self._database, self._store, self._read_models)
         self._rebuild = Rebuild(self._user_subscription, self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
@@ -86,7 +87,7 @@ class Application:
             telemetry, self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id
         )
         followed = [self._user_subscription] if sender is None else [self._user_subscription, self._notifications]
-        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock)
+        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock, self.clock_skew)
         telemetry.watch(self._backlog.read)
         self._commands_within = partial(
             CommandsWithin, vault=vault, clock=clock, generate_code=draw_code, policy=policy, instance_id=instance_id
@@ -236,7 +237,14 @@ class Application:
 
     def new_user_id(self) -> str:
         """An id for a new user."""
-        return new_user_id(self._clock)
+        return new_user_id(self.clock)
+
+    def clock_skew(self) -> timedelta:
+        """How far this machine's clock is ahead of the database's; negative if it is behind.
+
+        Zero if the application does not follow the database's clock, and for a SQLite file.
+        """
+        return self.clock.skew() if isinstance(self.clock, DatabaseClock) else timedelta(0)
 
     def problems(self) -> dict[str, str]:
         """What keeps the background work from being done, by part; empty: all is well."""
@@ -277,6 +285,11 @@ def _opened_postgresql(url: str) -> tuple[Database, SqlEventRecorder, Within]:
         return transaction, recorders.PostgreSQLTransactionRecorder(transaction)
 
     return server, recorders.PostgreSQLEventRecorder(server), within
+
+
+def _clock_of(database: Database) -> Clock:
+    """The clock that all processes on *database* share; those on one file share a machine."""
+    return utc_now if isinstance(database, SQLiteDatabase) else DatabaseClock(database, utc_now)
 
 
 def _ignoring_the_connection(clock: Clock) -> Callable[[Connection], datetime]:

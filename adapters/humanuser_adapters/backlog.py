@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from humanuser import Clock, Recorded
 from humanuser_adapters.event_log import EventLog
@@ -11,6 +11,7 @@ from humanuser_adapters.outbox import OPEN, WAITING, Outbox
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.telemetry import Gauge, Labels, Observation
 from humanuser_adapters.telemetry.measurements import (
+    CLOCK_SKEW,
     DELAY,
     INSTANCE,
     LAG,
@@ -26,7 +27,13 @@ class Backlog:
     """The work of subscriptions and of the outbox, for one instance."""
 
     def __init__(
-        self, instance_id: str, subscriptions: Sequence[Subscription], outbox: Outbox, log: EventLog, clock: Clock
+        self,
+        instance_id: str,
+        subscriptions: Sequence[Subscription],
+        outbox: Outbox,
+        log: EventLog,
+        clock: Clock,
+        clock_skew: Callable[[], timedelta],
     ) -> None:
         self._instance_id = instance_id
         self._subscriptions = subscriptions
@@ -39,6 +46,7 @@ class Backlog:
             PARKED: lambda: self._of_each(lambda one: len(one.parked())),
             OUTBOX_SIZE: self._outbox_size,
             OUTBOX_AGE: self._outbox_age,
+            CLOCK_SKEW: lambda: iter([(clock_skew().total_seconds(), {})]),
         }
 
     def read(self, gauge: Gauge) -> Sequence[Observation]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from humanuser import (
@@ -116,21 +117,23 @@ class PhoneNotifier:
     def _wanted_sms(self, notification: PhoneNotification) -> Sms | NotWanted | Misconfigured:
         """The SMS as things are now, or why there is none."""
         history = self._store.load(notification.instance_id, notification.user_id)
-        wanted = HumanUser.replay(history).code_to_send(notification.code_sequence, now=self._clock())
+        now = self._clock()
+        wanted = HumanUser.replay(history).code_to_send(notification.code_sequence, now=now)
         if isinstance(wanted, NotWanted):
             return wanted
         try:
-            return self._sms(notification, wanted, preferred_language(history))
+            return self._sms(notification, wanted, preferred_language(history), now)
         except CodeUnreadable as error:
             return Misconfigured(str(error))
 
-    def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
+    def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str, now: datetime) -> Sms:
         code = self._vault.open(wanted.code, CodeOwner(notification.instance_id, notification.user_id))
         return Sms(
             message_id=notification.message_id,
             to=wanted.phone,
             text=self._texts.text(code, language),
             expires_at=wanted.expires_at,
+            expires_in=wanted.expires_at and wanted.expires_at - now,
             code=code,
         )
 

@@ -94,6 +94,7 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         states = Counter(one.state.value for one in application.deliveries())
         followers = [_follower(one) for one in application.subscriptions().values()]
         told = {"head": application.head(), "subscriptions": followers, "sms": dict(states)}
+        told["clockSkewSeconds"] = skew = round(application.clock_skew().total_seconds(), 3)
     if as_json:
         show_json(told)
         return
@@ -104,6 +105,7 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         table.add_row(*(Text(str(value)) for value in follower.values()))
     out.print(table)
     out.print(Text("SMS: " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none")))
+    out.print(Text(f"clock: {abs(skew):g} s {'behind' if skew < 0 else 'ahead of'} the database's"))
 
 
 def _follower(subscription: Subscription) -> dict[str, Any]:

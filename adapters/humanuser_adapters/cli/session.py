@@ -160,10 +160,14 @@ def show_json(answer: object) -> None:
 
 def _application(settings: Settings, telemetry: Telemetry) -> Application:
     keys = _keys(settings)
-    return Application(
+
+    def clock_of_application() -> datetime:  # there is none before the first SMS is sent
+        return application.clock()
+
+    application = Application(
         settings.database,
         _vault(settings, keys),
-        sender=sender_of(settings, telemetry),
+        sender=sender_of(settings, telemetry, clock=clock_of_application),
         policy=settings.read_policy(),
         instance_id=settings.instance_id,
         sms_workers=settings.sms_workers,
@@ -171,6 +175,7 @@ def _application(settings: Settings, telemetry: Telemetry) -> Application:
         sms_budget=budget_of(settings, keys),
         telemetry=telemetry,
     )
+    return application
 
 
 def _vault(settings: Settings, keys: Keys) -> CodeVault:

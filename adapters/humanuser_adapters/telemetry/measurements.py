@@ -99,4 +99,10 @@ OUTBOX_AGE = Gauge(
     "How long ago the oldest SMS that waits was asked for; 0 if none waits.",
     (INSTANCE,),
 )
-GAUGES = (LAG, DELAY, PARKED, OUTBOX_SIZE, OUTBOX_AGE)
+CLOCK_SKEW = Gauge(
+    "humanuser.clock.skew",
+    "s",
+    "How far the clock of this server's machine is ahead of the database's; negative if behind, 0 for a SQLite file.",
+    (INSTANCE,),
+)
+GAUGES = (LAG, DELAY, PARKED, OUTBOX_SIZE, OUTBOX_AGE, CLOCK_SKEW)
