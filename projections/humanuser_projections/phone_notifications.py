@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
 from humanuser import (
@@ -122,18 +121,18 @@ class PhoneNotifier:
         if isinstance(wanted, NotWanted):
             return wanted
         try:
-            return self._sms(notification, wanted, preferred_language(history), now)
+            sms = self._sms(notification, wanted, preferred_language(history))
         except CodeUnreadable as error:
             return Misconfigured(str(error))
+        return replace(sms, expires_in=None if sms.expires_at is None else sms.expires_at - now)
 
-    def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str, now: datetime) -> Sms:
+    def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
         code = self._vault.open(wanted.code, CodeOwner(notification.instance_id, notification.user_id))
         return Sms(
             message_id=notification.message_id,
             to=wanted.phone,
             text=self._texts.text(code, language),
             expires_at=wanted.expires_at,
-            expires_in=wanted.expires_at and wanted.expires_at - now,
             code=code,
         )
 
