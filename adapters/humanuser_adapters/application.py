@@ -261,6 +261,15 @@ def is_postgresql(database: Path | str) -> bool:
     return str(database).startswith(("postgresql://", "postgres://"))
 
 
+def has_events(database: Path | str) -> bool:
+    """Whether *database* holds events; its tables are made if missing. Raises ``StoreUnavailable``."""
+    opened, recorder, _ = _opened(database)
+    try:
+        return recorder.head() > 0
+    finally:
+        opened.close()
+
+
 def _opened(database: Path | str) -> tuple[Database, SqlEventRecorder, Within]:
     if is_postgresql(database):
         return _opened_postgresql(str(database))
