@@ -135,6 +135,7 @@ def refusals() -> str:
         code 16), no part in the organization (404 code 5, `AUTHZ-cdgFk`), no permission (403 code 7, `AUTH-5mWD2`), a field's rule
         (400 code 3, without details). A body above 4 MiB is 429 code 8, and one above 64 KiB is read
         only of somebody who is authenticated. A store that cannot be used is 503 code 14, a history that cannot be read is 500 code 15.
+        A code whose key is gone is 400 code 9: the user asks for a new one.
         """,
     )
 
@@ -267,7 +268,7 @@ def metrics() -> str:
         """
         A histogram counts as well: how often, by all of its labels. `error.type` is the class of the refusal or of the error, and is
         left out where there was none. Gauges tell of the database, so every server that shares it tells the same: take the
-        maximum, not the sum.
+        maximum, not the sum. `humanuser.clock.skew` alone is of each server.
         """,
     )
 

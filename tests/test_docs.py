@@ -90,7 +90,7 @@ def test_every_command_line_in_the_pages_is_understood() -> None:
     assert lines
     for words in lines:
         options = [word for word in words if word.startswith("--")]
-        command = words[: 2 if words[0] in ("user", "phone", "token", "outbox", "parked") else 1]
+        command = words[: 2 if words[0] in ("user", "phone", "token", "key", "outbox", "parked") else 1]
         shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
         assert shown.exit_code == 0, words
         assert all(option in shown.output for option in options), words

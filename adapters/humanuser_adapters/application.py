@@ -12,6 +12,7 @@ from typing import Self
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.database_clock import DatabaseClock
 from humanuser_adapters.details_of_columns import differences_of_details
 from humanuser_adapters.event_log import LogEnd
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
@@ -74,9 +75,9 @@ class Application(NotPicklable):
         """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
 
         Without a *sender* nothing is sent, and codes wait for a process that has one until they expire. Without a
-        *clock* commands follow the machine's, and leases the database's. *standstill* is how long events may wait for
-        an open transaction, or for a subscription that does not move, before ``problems`` reports it. Without
-        *telemetry* it is measured for OpenTelemetry if that is installed.
+        *clock* everything follows the database's: PostgreSQL's own, and the machine's for a SQLite file. *standstill*
+        is how long events may wait for an open transaction, or for a subscription that does not move, before
+        ``problems`` reports it. Without *telemetry* it is measured for OpenTelemetry if that is installed.
         """
         self.instance_id = instance_id
         self._database, recorder, self._within = _opened(database)
@@ -85,7 +86,7 @@ class Application(NotPicklable):
         self._read_models = UserReadModels(self._database)
         shared_clock = None if clock is None else _ignoring_the_connection(clock)
         self._outbox = Outbox(self._database, shared_clock, lease=sms_lease)
-        self._clock = clock = clock or utc_now
+        self.clock = clock = clock or _clock_of(self._database)
         self._user_subscription = Subscription("users", self._database, self._store, self._read_models)
         self._rebuild = Rebuild(self._user_subscription, self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
@@ -95,7 +96,9 @@ class Application(NotPicklable):
         )
         followed = [self._user_subscription] if sender is None else [self._user_subscription, self._notifications]
         self._standstill = Standstill(self._store, followed, limit=standstill)
-        self._backlog = Backlog(instance_id, followed, self._outbox, self._store, clock, self._standstill)
+        self._backlog = Backlog(
+            instance_id, followed, self._outbox, self._store, clock, self._standstill, self.clock_skew
+        )
         self._write_probe = WriteProbe(self._database, recorder)
         self._health = SharedCheck(self._check)
         telemetry.watch(self._backlog.read)
@@ -248,7 +251,14 @@ class Application(NotPicklable):
 
     def new_user_id(self) -> str:
         """An id for a new user."""
-        return new_user_id(self._clock)
+        return new_user_id(self.clock)
+
+    def clock_skew(self) -> timedelta:
+        """How far this machine's clock is ahead of the database's; negative if it is behind.
+
+        Zero if the application does not follow the database's clock, and for a SQLite file.
+        """
+        return self.clock.skew() if isinstance(self.clock, DatabaseClock) else timedelta(0)
 
     def problems(self) -> dict[str, str]:
         """What keeps commands or the background work from being done, by part; empty: all is well.
@@ -270,6 +280,15 @@ class Application(NotPicklable):
 def is_postgresql(database: Path | str) -> bool:
     """Whether *database* is the URL of a PostgreSQL database, and not a file."""
     return str(database).startswith(("postgresql://", "postgres://"))
+
+
+def has_events(database: Path | str) -> bool:
+    """Whether *database* holds events; its tables are made if missing. Raises ``StoreUnavailable``."""
+    opened, recorder, _ = _opened(database)
+    try:
+        return recorder.head() > 0
+    finally:
+        opened.close()
 
 
 def _opened(database: Path | str) -> tuple[Database, SqlEventRecorder, Within]:
@@ -296,6 +315,11 @@ def _opened_postgresql(url: str) -> tuple[Database, SqlEventRecorder, Within]:
         return transaction, recorders.PostgreSQLTransactionRecorder(transaction)
 
     return server, recorders.PostgreSQLEventRecorder(server), within
+
+
+def _clock_of(database: Database) -> Clock:
+    """The clock that all processes on *database* share; those on one file share a machine."""
+    return utc_now if isinstance(database, SQLiteDatabase) else DatabaseClock(database, utc_now)
 
 
 def _ignoring_the_connection(clock: Clock) -> Callable[[Connection], datetime]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from humanuser import Clock, Recorded
 from humanuser_adapters.event_log import EventLog
@@ -12,6 +12,7 @@ from humanuser_adapters.standstill import Standstill
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.telemetry import Gauge, Labels, Observation
 from humanuser_adapters.telemetry.measurements import (
+    CLOCK_SKEW,
     DELAY,
     INSTANCE,
     LAG,
@@ -35,6 +36,7 @@ class Backlog:
         log: EventLog,
         clock: Clock,
         standstill: Standstill,
+        clock_skew: Callable[[], timedelta],
     ) -> None:
         self._instance_id = instance_id
         self._subscriptions = subscriptions
@@ -49,6 +51,7 @@ class Backlog:
             OPEN_AGE: self._open_age,
             OUTBOX_SIZE: self._outbox_size,
             OUTBOX_AGE: self._outbox_age,
+            CLOCK_SKEW: lambda: iter([(clock_skew().total_seconds(), {})]),
         }
 
     def read(self, gauge: Gauge) -> Sequence[Observation]:

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     )
     code_key_file: Path | None = Field(
         None,
-        description="A file with the same; made with a new key if it is not there. Default: beside the SQLite file.",
+        description="A file with the same; made with a new key for a new database. Default: beside the SQLite file.",
     )
     zitadel_keys: SecretStr | None = Field(
         None,
@@ -164,6 +164,12 @@ class Settings(BaseSettings):
     def sqlite_file(self) -> Path | None:
         """The file; None: the database is a URL."""
         return None if "://" in self.database else Path(self.database)
+
+    @property
+    def key_file(self) -> Path | None:
+        """The file with the keys of codes; None: there is no place for one."""
+        file = self.sqlite_file
+        return self.code_key_file or (file and file.with_name(f"{file.name}.keys"))
 
     def read_policy(self) -> Policy:
         """The policy that is chosen. Raises ``ValueError`` or ``OSError`` if its file is no policy."""

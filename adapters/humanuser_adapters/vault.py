@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,22 +58,40 @@ class Keys:
         return cls(pairs[0][0], by_id)
 
     @classmethod
-    def of_file(cls, path: Path) -> Keys:
-        """The keys in the file at *path*; if there is none, one is made that only its owner may read."""
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        if not path.exists():
-            text = f"{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n"
-            with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                with contextlib.suppress(FileExistsError):  # another process was first: its key it is
-                    os.link(fresh, path)
-            finally:
-                fresh.unlink()
-            _sync(path.parent)
-        return cls.parse(path.read_text().strip())
+    def of_file(cls, path: Path, *, make: bool = True) -> Keys:
+        """The keys in the file at *path*. With *make* a missing file is made with a new key, for its owner alone.
+
+        Without *make* a missing file raises ``FileNotFoundError``: a lost key is noticed instead of replaced. Raises
+        ``ValueError`` for a file without valid keys, ``OSError`` for one that cannot be read or made.
+        """
+        if make and not path.exists():
+            with _new_file(path, _new_key()) as fresh, contextlib.suppress(FileExistsError):
+                os.link(fresh, path)  # unless another process was first: its key is used
+        return cls._read(path)
+
+    @classmethod
+    def add_to_file(cls, path: Path) -> Keys:
+        """Add a new key to the file at *path*, which is made if missing; the new key encrypts from now on.
+
+        Processes that read the file before keep their keys until they start again. Raises as ``of_file``.
+        """
+        before = cls._text(path) if path.exists() else ""
+        if before:
+            cls._read(path)
+        with _new_file(path, ",\n".join(filter(None, (_new_key(), before)))) as fresh:
+            fresh.replace(path)
+        return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: Path) -> Keys:
+        try:
+            return cls.parse(cls._text(path))
+        except ValueError as error:
+            raise ValueError(f"the key file {path} is not usable: {error}") from None
+
+    @staticmethod
+    def _text(path: Path) -> str:
+        return path.read_bytes().decode(errors="replace").strip()  # what is no text is no key
 
 
 class AesGcmVault:
@@ -114,6 +132,25 @@ def draw_code(code_format: CodeFormat) -> VerificationCode:
         number, index = divmod(number, len(alphabet))
         characters.append(alphabet[index])
     return VerificationCode("".join(characters))
+
+
+def _new_key() -> str:
+    return f"{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
+
+
+@contextlib.contextmanager
+def _new_file(path: Path, text: str) -> Iterator[Path]:
+    """A file beside *path* with *text*, which the block links or renames to *path*; then that name is on disk."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        yield fresh
+    finally:
+        fresh.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

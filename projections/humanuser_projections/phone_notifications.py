@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
 from humanuser import (
@@ -116,13 +116,15 @@ class PhoneNotifier:
     def _wanted_sms(self, notification: PhoneNotification) -> Sms | NotWanted | Misconfigured:
         """The SMS as things are now, or why there is none."""
         history = self._store.load(notification.instance_id, notification.user_id)
-        wanted = HumanUser.replay(history).code_to_send(notification.code_sequence, now=self._clock())
+        now = self._clock()
+        wanted = HumanUser.replay(history).code_to_send(notification.code_sequence, now=now)
         if isinstance(wanted, NotWanted):
             return wanted
         try:
-            return self._sms(notification, wanted, preferred_language(history))
+            sms = self._sms(notification, wanted, preferred_language(history))
         except CodeUnreadable as error:
             return Misconfigured(str(error))
+        return replace(sms, expires_in=None if sms.expires_at is None else sms.expires_at - now)
 
     def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
         code = self._vault.open(wanted.code, CodeOwner(notification.instance_id, notification.user_id))

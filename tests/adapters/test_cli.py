@@ -43,6 +43,7 @@ def test_there_are_these_commands() -> None:
             "rebuild",
             "status",
             "what-if",
+            "key add",
             "user add",
             "token add",
         ]
@@ -561,7 +562,7 @@ def test_a_misspelt_setting_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert words(answer.stderr) == "warning: there is no setting HUMANUSER_DATABSE, which the environment has"
 
 
-MAKING = ("serve", "demo", "user", "token", "import", "replay")
+MAKING = ("serve", "demo", "user", "token", "key", "import", "replay")
 
 
 @pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] not in MAKING])
@@ -609,7 +610,7 @@ def test_a_code_whose_key_is_lost_exits_3(cli: Cli) -> None:
     answer = cli("phone", "verify", "ada", "123456")
 
     assert answer.code == 3
-    assert "there is no key" in words(answer.stderr)
+    assert "the key file humanuser.sqlite.keys is missing" in words(answer.stderr)
 
 
 def test_the_database_is_chosen_by_argument_or_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -346,7 +346,7 @@ def test_who_asks_too_soon_is_told_how_long_to_wait(client: TestClient, clock: F
     [
         (StoreUnavailable("secret"), 503, 14),
         (UnreadableEvent(1, "secret"), 500, 15),
-        (CodeUnreadable("secret"), 500, 13),
+        (CodeUnreadable("secret"), 400, 9),
         (RuntimeError("secret"), 500, 13),
     ],
 )

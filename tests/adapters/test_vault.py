@@ -167,6 +167,23 @@ def test_a_key_file_written_by_hand_is_read(tmp_path: Path) -> None:
     assert Keys.of_file(tmp_path / "keys") == Keys("new", {"new": NEW, "old": OLD})
 
 
+def test_a_missing_key_file_is_not_made_unless_wanted(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Keys.of_file(tmp_path / "keys", make=False)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_is_added_in_front_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+
+    first, second, third = (Keys.add_to_file(path) for _ in range(3))
+
+    assert list(third.by_id) == [third.current, second.current, first.current]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_broken_key_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("")
 

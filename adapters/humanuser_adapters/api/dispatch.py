@@ -119,7 +119,9 @@ def _failures_told(method: Method) -> Iterator[None]:
     except UnreadableEvent as error:
         raise _failed(method, error, Code.DATA_LOSS, "The history of this user cannot be read") from error
     except CodeUnreadable as error:
-        raise _failed(method, error, Code.INTERNAL, "The code cannot be checked now") from error
+        raise _failed(
+            method, error, Code.FAILED_PRECONDITION, "Code can no longer be read, ask for a new one"
+        ) from error
     except Exception as error:
         log.exception("%s", method.name)
         raise CallError(Code.INTERNAL, "An internal error occurred") from error

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from humanuser_adapters.cli import demo, events, operations, outbox, parked, past, phone, serve, token, user, what_if
+from humanuser_adapters.cli import (
+    demo,
+    events,
+    key,
+    operations,
+    outbox,
+    parked,
+    past,
+    phone,
+    serve,
+    token,
+    user,
+    what_if,
+)
 
 app = typer.Typer(
     name="humanuser",
@@ -21,6 +34,7 @@ app.command("demo", epilog="Example: humanuser demo --phone +41791234567")(demo.
 app.add_typer(user.app, name="user")
 app.add_typer(phone.app, name="phone")
 app.add_typer(token.app, name="token")
+app.add_typer(key.app, name="key")
 app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
 app.command("show", epilog="Example: humanuser show 264170294872178691 --at 2026-05-10")(past.show_user)
 app.command("explain", epilog="Example: humanuser explain 264170294872178691 --at 2026-05-10T12:00Z")(past.explain_user)

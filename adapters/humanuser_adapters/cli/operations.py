@@ -95,10 +95,12 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         states = Counter(one.state.value for one in application.deliveries())
         followers = [_follower(one) for one in application.subscriptions().values()]
         end = application.log_end()
+        skew = round(application.clock_skew().total_seconds(), 3)
         told = {
             "head": application.head(),
             "end": end.position,
             "openTransaction": _open_transaction(end.open),
+            "clockSkewSeconds": skew,
             "subscriptions": followers,
             "sms": dict(states),
         }
@@ -119,6 +121,7 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
         )
         out.print(Text(f"Events from position {end.open.position} on wait for the {end.open}, age {age}"))
     out.print(Text("SMS: " + (", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none")))
+    out.print(Text(f"clock: {abs(skew):g} s {'behind' if skew < 0 else 'ahead of'} the database's"))
 
 
 def _open_transaction(transaction: OpenTransaction | None) -> dict[str, Any] | None:

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from humanuser import PendingCode, UserNotFound
-from humanuser_adapters.application import utc_now
 from humanuser_adapters.cli.moments import moment_of
 from humanuser_adapters.cli.session import (
     DatabaseOption,
@@ -79,7 +78,7 @@ def explain_user(
     settings = read_settings(database=database)
     with opened(settings) as application:
         past = history_until(application.history(user_id), at=moment)
-        told = explain(past, now=moment or utc_now(), policy=settings.read_policy(), reveal=reveal)
+        told = explain(past, now=moment or application.clock(), policy=settings.read_policy(), reveal=reveal)
     if not past:
         fail(Exit.REFUSED, f"{UserNotFound.text()}{_when(moment)}")
     if as_json:

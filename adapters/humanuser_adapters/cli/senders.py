@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from humanuser import SmsSender
+from humanuser import Clock, SmsSender
 from humanuser_adapters.application import utc_now
 from humanuser_adapters.send_budget import Scope, SendLimit, SmsBudget
 from humanuser_adapters.settings import PROVIDERS, Settings, SmsChoice
@@ -15,14 +15,14 @@ from humanuser_adapters.telemetry import MeasuredSms, Telemetry
 from humanuser_adapters.vault import Keys
 
 
-def sender_of(settings: Settings, telemetry: Telemetry | None = None) -> SmsSender | None:
+def sender_of(settings: Settings, telemetry: Telemetry | None = None, clock: Clock = utc_now) -> SmsSender | None:
     """A sender whose providers *telemetry* measures; None: nothing is sent.
 
     Raises ``ValueError`` for what no provider takes, ``OSError`` for no policy.
     """
     choices = (settings.sms, settings.sms_fallback)
     share = sum(choice in PROVIDERS for choice in choices)
-    senders = [sender for choice in choices if (sender := _sender(choice, settings, share, telemetry))]
+    senders = [sender for choice in choices if (sender := _sender(choice, settings, share, clock, telemetry))]
     return Failover(senders) if len(senders) > 1 else next(iter(senders), None)
 
 
@@ -38,15 +38,17 @@ def budget_of(settings: Settings, keys: Keys) -> SmsBudget:
     )
 
 
-def _sender(choice: SmsChoice, settings: Settings, share: int, telemetry: Telemetry | None) -> SmsSender | None:
-    provider = _provider(choice, settings, share)
+def _sender(
+    choice: SmsChoice, settings: Settings, share: int, clock: Clock, telemetry: Telemetry | None
+) -> SmsSender | None:
+    provider = _provider(choice, settings, share, clock)
     if provider is None:
         return None
     measured = MeasuredSms(provider, choice.value, telemetry)
-    return CircuitBreaker(measured, utc_now) if choice in PROVIDERS else measured
+    return CircuitBreaker(measured, clock) if choice in PROVIDERS else measured
 
 
-def _provider(choice: SmsChoice, settings: Settings, share: int) -> SmsSender | None:
+def _provider(choice: SmsChoice, settings: Settings, share: int, clock: Clock) -> SmsSender | None:
     match choice:
         case SmsChoice.NONE:
             return None
@@ -55,17 +57,17 @@ def _provider(choice: SmsChoice, settings: Settings, share: int) -> SmsSender | 
         case SmsChoice.FILE:
             return FileSms(settings.sms_file)
         case SmsChoice.TWILIO:
-            return _twilio(settings, share)
+            return _twilio(settings, share, clock)
         case SmsChoice.WEBHOOK:
-            return _webhook(settings, share)
+            return _webhook(settings, share, clock)
 
 
-def _twilio(settings: Settings, share: int) -> TwilioSms:
+def _twilio(settings: Settings, share: int, clock: Clock) -> TwilioSms:
     return TwilioSms(
         settings.twilio_account_sid or "",
         _secret(settings.twilio_auth_token),
         settings.twilio_from or "",
-        utc_now,
+        clock,
         endpoint=_endpoint(settings.twilio_url, settings, share),
         status_callback=settings.twilio_status_url or "",
         redact=settings.twilio_redact,
@@ -73,10 +75,10 @@ def _twilio(settings: Settings, share: int) -> TwilioSms:
     )
 
 
-def _webhook(settings: Settings, share: int) -> WebhookSms:
+def _webhook(settings: Settings, share: int, clock: Clock) -> WebhookSms:
     keys = _secret(settings.webhook_keys).split(",")
     endpoint = _endpoint(settings.webhook_url or "", settings, share)
-    return WebhookSms(endpoint, keys, utc_now, style=settings.webhook_style)
+    return WebhookSms(endpoint, keys, clock, style=settings.webhook_style)
 
 
 def _endpoint(url: str, settings: Settings, share: int) -> Endpoint:

@@ -23,6 +23,7 @@ from humanuser_adapters.cli.session import (
     fail,
     opened,
     read_settings,
+    warn_of_readers,
 )
 from humanuser_adapters.log_formats import JsonLines, TextLines
 from humanuser_adapters.settings import LogFormat, Settings, SmsChoice
@@ -71,7 +72,10 @@ def serve(
         authenticator = _authenticator(settings, development=development)
     prometheus = prometheus_of(settings)
     telemetry = Telemetry(*exits_installed(), *([prometheus] if prometheus else []))
-    with opened(settings, make=True, telemetry=telemetry) as application, listener_of(settings) as listener:
+    with (
+        opened(settings, make=True, needs_keys=True, telemetry=telemetry) as application,
+        listener_of(settings) as listener,
+    ):
         with errors_told():
             server = server_of(application, authenticator, settings)
         with metrics_served(prometheus, settings) as on_port:
@@ -91,6 +95,7 @@ def _authenticator(settings: Settings, *, development: bool) -> Authenticator:
         return DevelopmentToken()
     if settings.token_file is None:
         fail(Exit.USAGE, "nobody could call: name a --token-file, or start with --development")
+    warn_of_readers(settings.token_file)
     return TokenFile(settings.token_file)
 
 

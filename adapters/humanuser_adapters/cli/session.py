@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, NoReturn
 
@@ -18,8 +20,19 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from humanuser import By, CodeUnreadable, CodeVault, Details, DomainError, PhoneNumber, StoreError
-from humanuser_adapters.application import Application
+from humanuser import (
+    By,
+    CodeOwner,
+    CodeUnreadable,
+    CodeVault,
+    Details,
+    DomainError,
+    PhoneNumber,
+    SealedCode,
+    StoreError,
+    VerificationCode,
+)
+from humanuser_adapters.application import Application, has_events
 from humanuser_adapters.cli.senders import budget_of, sender_of
 from humanuser_adapters.settings import Settings
 from humanuser_adapters.telemetry import Telemetry
@@ -85,11 +98,16 @@ def read_settings(**given: Any) -> Settings:
 
 
 @contextmanager
-def opened(settings: Settings, *, make: bool = False, telemetry: Telemetry | None = None) -> Iterator[Application]:
-    """The application on the database of *settings*; it is made if *make*. Errors end the command."""
+def opened(
+    settings: Settings, *, make: bool = False, needs_keys: bool = False, telemetry: Telemetry | None = None
+) -> Iterator[Application]:
+    """The application on the database of *settings*; it is made if *make*. Errors end the command.
+
+    If the key file is lost, commands without codes work; with *needs_keys* it is an error at once.
+    """
     if not make and settings.sqlite_file and not settings.sqlite_file.exists():
         fail(Exit.UNAVAILABLE, f"there is no database {settings.sqlite_file}; name one with --database")
-    with errors_told(), _application(settings, telemetry or Telemetry()) as application:
+    with errors_told(), _application(settings, telemetry or Telemetry(), needs_keys=needs_keys) as application:
         yield application
 
 
@@ -158,12 +176,29 @@ def show_json(answer: object) -> None:
     typer.echo(json.dumps(answer))
 
 
-def _application(settings: Settings, telemetry: Telemetry) -> Application:
-    keys = _keys(settings)
-    return Application(
+def warn_of_readers(file: Path) -> None:
+    """Warn if every user of the machine may read *file*."""
+    if file.exists() and file.stat().st_mode & stat.S_IROTH:
+        err.print(f"warning: every user of this machine can read {file}; chmod 600 it", highlight=False, soft_wrap=True)
+
+
+def _application(settings: Settings, telemetry: Telemetry, *, needs_keys: bool) -> Application:
+    if settings.sqlite_file:
+        warn_of_readers(settings.sqlite_file)
+    try:
+        keys = _keys(settings)
+    except LostKeys as lost:
+        if needs_keys:
+            fail(Exit.UNAVAILABLE, str(lost))
+        return Application(settings.database, lost, instance_id=settings.instance_id, telemetry=telemetry)
+
+    def clock_of_application() -> datetime:  # there is none before the first SMS is sent
+        return application.clock()
+
+    application = Application(
         settings.database,
         _vault(settings, keys),
-        sender=sender_of(settings, telemetry),
+        sender=sender_of(settings, telemetry, clock=clock_of_application),
         policy=settings.read_policy(),
         instance_id=settings.instance_id,
         sms_workers=settings.sms_workers,
@@ -172,6 +207,7 @@ def _application(settings: Settings, telemetry: Telemetry) -> Application:
         standstill=timedelta(seconds=settings.standstill_seconds),
         telemetry=telemetry,
     )
+    return application
 
 
 def _vault(settings: Settings, keys: Keys) -> CodeVault:
@@ -184,15 +220,34 @@ def _vault(settings: Settings, keys: Keys) -> CodeVault:
 def _keys(settings: Settings) -> Keys:
     if settings.code_keys is not None:
         return Keys.parse(settings.code_keys.get_secret_value())
-    path = settings.code_key_file or (
-        settings.sqlite_file and settings.sqlite_file.with_name(f"{settings.sqlite_file.name}.keys")
-    )
+    path = settings.key_file
     if path is None:
         fail(Exit.USAGE, "all processes on one database share keys: set HUMANUSER_CODE_KEYS or HUMANUSER_CODE_KEY_FILE")
     try:
+        warn_of_readers(path)
+        if not path.exists() and has_events(settings.database) and not path.exists():  # none was made meanwhile
+            raise LostKeys(path)
         return Keys.of_file(path)
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"the key file {path} cannot be used: {error.strerror}")
+
+
+class LostKeys(Exception):
+    """The key file is missing beside existing events. In place of a vault, it refuses to seal and to open codes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"the key file {path} is missing, but the database holds events. Restore the file from its backup, or make "
+            f"a new key with `humanuser key add`: then pending codes no longer work, and users ask for new ones"
+        )
+
+    def seal(self, code: VerificationCode, owner: CodeOwner) -> NoReturn:
+        del code, owner
+        raise CodeUnreadable(str(self))
+
+    def open(self, sealed: SealedCode, owner: CodeOwner) -> NoReturn:
+        del sealed, owner
+        raise CodeUnreadable(str(self))
 
 
 def _problems(error: ValidationError, names: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
+from humanuser_adapters.sms.retry_after import read_date
 from humanuser_adapters.sms.wire import AddressNotAllowed, Deadline, Wire, connect
 
 TIMEOUT = timedelta(seconds=8)
@@ -144,7 +145,7 @@ def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
 def _answer(response: http.client.HTTPResponse) -> Answer | NotAnswered:
     if response.status < 200:  # noqa: PLR2004 - an answer that announces one, and nobody asked for that
         return NotAnswered("it answered something else than was asked")
-    return Answer(response.status, _body(response), response.getheader("Retry-After") or "")
+    return Answer(response.status, _body(response), _retry_after(response))
 
 
 def _body(response: http.client.HTTPResponse) -> bytes:
@@ -153,6 +154,15 @@ def _body(response: http.client.HTTPResponse) -> bytes:
         return response.read(LONGEST_BODY)
     except (OSError, http.client.HTTPException, ValueError):  # ValueError: chunks of a negative size
         return b""
+
+
+def _retry_after(response: http.client.HTTPResponse) -> str:
+    """The header of that name; a date in it becomes seconds from the answer's own ``Date``, whatever our clock says."""
+    header = response.getheader("Retry-After") or ""
+    until, sent = read_date(header), read_date(response.getheader("Date") or "")
+    if until is None or sent is None:
+        return header
+    return str(max(int((until - sent).total_seconds()), 0))
 
 
 def _words(error: Exception) -> str:

@@ -119,8 +119,8 @@ class TwilioSms:
         if self._redact:
             form |= {"ContentRetention": "discard", "AddressRetention": "obfuscate"}
         if sms.expires_at:
-            remaining = int((sms.expires_at - self._clock()).total_seconds())
-            form["ValidityPeriod"] = max(1, min(remaining, LONGEST_VALIDITY_SECONDS))
+            remaining = sms.expires_at - self._clock() if sms.expires_in is None else sms.expires_in
+            form["ValidityPeriod"] = max(1, min(int(remaining.total_seconds()), LONGEST_VALIDITY_SECONDS))
         if self._status_callback:
             form["StatusCallback"] = callback_url(self._status_callback, sms.message_id)
         return form

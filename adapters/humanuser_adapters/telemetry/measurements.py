@@ -105,4 +105,10 @@ OPEN_AGE = Gauge(
     "How long ago the oldest transaction began that later events wait for; 0 if there is none.",
     (INSTANCE,),
 )
-GAUGES = (LAG, DELAY, PARKED, OPEN_AGE, OUTBOX_SIZE, OUTBOX_AGE)
+CLOCK_SKEW = Gauge(
+    "humanuser.clock.skew",
+    "s",
+    "How far the clock of this server's machine is ahead of the database's; negative if behind, 0 for a SQLite file.",
+    (INSTANCE,),
+)
+GAUGES = (LAG, DELAY, PARKED, OPEN_AGE, OUTBOX_SIZE, OUTBOX_AGE, CLOCK_SKEW)
