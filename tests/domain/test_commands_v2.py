@@ -167,7 +167,7 @@ def test_the_command_id_of_something_else_sets_no_number(commands: Commands, sto
         commands.set_phone("user1", NEW, verified=True, by=by, permit=permit)
     with pytest.raises(CommandIdReused):
         commands.resend_phone_code("user1", by=by, permit=permit)
-    with pytest.raises(PhoneEmpty):
+    with pytest.raises(CommandIdReused):
         commands.set_phone("user1", "", by=by, permit=permit)
 
     assert store.head() == head

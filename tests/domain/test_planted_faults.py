@@ -202,6 +202,10 @@ STORES = [
 ]
 
 
+SELDOM_IN_A_LIFE = (AnswersARepetitionWithWhatItDecided, KnowsCommandIdsOfOneUserOnly)
+"""It takes a repetition between two calls of the store; the contract has it every time."""
+
+
 def _decided(new: NewEvents, *, head: int) -> Sequence[Recorded]:
     """*new* as if it were stored behind the position *head*."""
     return [
@@ -238,7 +242,7 @@ def test_the_contract_finds_a_faulty_store(store: type[SoundStore], request: pyt
     assert broken_promises(kept_by(store), request)
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", [store for store in STORES if store not in SELDOM_IN_A_LIFE])
 def test_a_life_on_a_faulty_store_fails(store: type[SoundStore]) -> None:
     with pytest.raises(
         (AssertionError, Flaky, pytest.fail.Exception)
