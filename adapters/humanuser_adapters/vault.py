@@ -117,7 +117,7 @@ class AesGcmVault:
         key_id, _, _ = fingerprint.rpartition(":")
         if key_id not in self._fingerprint_keys:
             return False
-        return hmac.compare_digest(fingerprint.encode(), self._fingerprint(key_id, request).encode())
+        return hmac.compare_digest(fingerprint.encode(errors="replace"), self._fingerprint(key_id, request).encode())
 
     def _fingerprint(self, key_id: str, request: bytes) -> str:
         digest = hmac.new(self._fingerprint_keys[key_id], request, hashlib.sha256).digest()
