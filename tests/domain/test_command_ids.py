@@ -16,6 +16,7 @@ from humanuser import (
     CommandIdReused,
     Commands,
     Details,
+    Event,
     HumanUser,
     HumanUserAdded,
     InitialisationCodeAdded,
@@ -182,12 +183,13 @@ def test_who_has_lost_the_permission_is_not_given_the_first_answer(
     commands: Commands, store: UserEventStore, vault: AesGcmVault, name: str
 ) -> None:
     by = By("admin", command_id="command1")
-    arguments: dict[str, Any] = {
+    of_each: dict[str, dict[str, Any]] = {
         "set_phone": {"phone": NEW, "return_code": True},
         "resend_phone_code": {"return_code": True},
         "verify_user_phone": {"code": right_code(store, vault)},
         "remove_user_phone": {},
-    }[name]
+    }
+    arguments = of_each[name]
     command: Callable[..., Details | PhoneSet] = getattr(commands, name)
     first = command("ada", **arguments, by=by, permit=anybody)
 
@@ -258,7 +260,7 @@ def test_what_was_stored_without_a_fingerprint_is_not_given_as_an_answer(
 ) -> None:
     """Nobody can tell whether it was the same request."""
     number = PhoneChanged(phone=PhoneNumber(NEW))
-    events = [number, PhoneVerificationCodeAdded()]
+    events: list[Event] = [number, PhoneVerificationCodeAdded()]
     store.append(replace(new_events("ada", events, after=2), command_id="command1"))
 
     with pytest.raises(CommandIdReused):
