@@ -49,8 +49,8 @@ COMMIT;
 """
 OURS = f"""
 \\set id random(1, 9000000000000000)
-SELECT humanuser_append(
-    'default', 'user', md5(random()::text), false, now(), 'admin', 'org1', 2, 0, ARRAY['u' || :id, 'u' || :id],
+SELECT humanuser_append_command(
+    'default', 'user', md5(random()::text), NULL, now(), 'admin', 'org1', 2, 0, ARRAY['u' || :id, 'u' || :id],
     ARRAY[1, 2]::bigint[], ARRAY['user.human.phone.changed', 'user.human.phone.code.added'],
     ARRAY['{PAYLOADS[0]}', '{PAYLOADS[1]}']
 );

@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from cluster import cluster, new_schema
 from humanuser import (
     CodeOwner,
+    NewEvents,
     PhoneChanged,
     PhoneNumber,
     PhoneVerificationCodeAdded,
@@ -241,7 +242,17 @@ def _append_events_of_one(store: UserEventStore) -> None:
         phone = PhoneNumber(f"+4179{1_000_000 + after}")
         events = (PhoneChanged(phone=phone), code, PhoneVerificationCodeSent(), PhoneVerified())
         now = datetime.now(UTC)
-        store.append("default", "ada", events, after=after, created_at=now, creator="admin", resource_owner="acme")
+        store.append(
+            NewEvents(
+                instance_id="default",
+                user_id="ada",
+                events=events,
+                after=after,
+                created_at=now,
+                creator="admin",
+                resource_owner="acme",
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def events() -> str:
         `UnknownEvent`, and counts in the sequence.
 
         Each event is stored with: position, instance_id, aggregate_type (`user`), aggregate_id (the user's id), sequence, event_type,
-        revision (2), created_at, creator, owner, payload, in_tx_order, command_id.
+        revision (2), created_at, creator, owner, payload, in_tx_order, command_id, fingerprint (of the request that the command id names).
 
         | class | stored type | payload | from now on |
         |---|---|---|---|

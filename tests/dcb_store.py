@@ -9,7 +9,7 @@ import msgspec
 from eventsourcing.dcb.api import DCBAppendCondition, DCBEvent, DCBQuery, DCBQueryItem, DCBRecorder, DCBSequencedEvent
 from eventsourcing.persistence import IntegrityError
 
-from humanuser import CommandIdReused, Event, Recorded, SequenceConflict, StoreUnavailable, UnreadableEvent
+from humanuser import NewEvents, Recorded, SequenceConflict, StoredCommand, StoreUnavailable, UnreadableEvent
 from humanuser_adapters.event_store import event_of, payload_of
 
 
@@ -21,6 +21,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     creator: str
     resource_owner: str
     payload: bytes
+    fingerprint: str | None = None
 
 
 class DcbEventStore:
@@ -37,50 +38,36 @@ class DcbEventStore:
     def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:
         return list(self._read(_user(instance_id, user_id)))
 
-    def append(
-        self,
-        instance_id: str,
-        user_id: str,
-        events: Sequence[Event],
-        *,
-        after: int,
-        created_at: datetime,
-        creator: str,
-        resource_owner: str,
-        command_id: str | None = None,
-    ) -> Sequence[Recorded]:
-        if command_id is not None and (earlier := self.find_command(instance_id, user_id, command_id)):
+    def append(self, new: NewEvents) -> StoredCommand:
+        if earlier := self._earlier(new):
             return earlier
-        user = _user(instance_id, user_id)
+        user, after = _user(new.instance_id, new.user_id), new.after
         last = list(self._read(f"{user}@{after}", limit=1))
         if after and not last:  # a history only grows, so this can be asked before; the next sequence cannot
             raise SequenceConflict(f"the history ends before {after}")
-        command = [] if command_id is None else [_command(instance_id, command_id)]
-        envelopes = [
-            _Envelope(instance_id, user_id, sequence, created_at.astimezone(UTC), creator, resource_owner, payload)
-            for sequence, payload in enumerate(map(payload_of, events), after + 1)
-        ]
-        new = [
-            DCBEvent(event.type, msgspec.json.encode(one), [user, f"{user}@{one.sequence}", *command])
-            for event, one in zip(events, envelopes, strict=True)
+        command = [] if new.command_id is None else [_command(new.instance_id, new.command_id)]
+        events = [
+            DCBEvent(event.type, _data(new, sequence, payload_of(event)), [user, f"{user}@{sequence}", *command])
+            for sequence, event in enumerate(new.events, after + 1)
         ]
         taken = DCBQuery([DCBQueryItem(tags=[tag]) for tag in (f"{user}@{after + 1}", *command)])
         try:
-            self._recorder.append(new, DCBAppendCondition(taken))
+            self._recorder.append(events, DCBAppendCondition(taken))
         except IntegrityError as error:
-            if command_id is not None and (earlier := self.find_command(instance_id, user_id, command_id)):
+            if earlier := self._earlier(new):
                 return earlier
             raise SequenceConflict(str(error)) from error
         except self._outages as error:
             raise StoreUnavailable(str(error)) from error
         stored = self._read(user, after=last[0].position if last else 0)
-        return [recorded for recorded, _ in zip(stored, events, strict=False)]
+        return StoredCommand([recorded for recorded, _ in zip(stored, events, strict=False)], new.fingerprint)
 
-    def find_command(self, instance_id: str, user_id: str, command_id: str) -> Sequence[Recorded]:
-        recorded = list(self._read(_command(instance_id, command_id)))
-        if recorded and recorded[0].user_id != user_id:
-            raise CommandIdReused(recorded[0].user_id)
-        return recorded
+    def find_command(self, instance_id: str, command_id: str) -> StoredCommand | None:
+        stored = list(self._stored(_command(instance_id, command_id)))
+        if not stored:
+            return None
+        fingerprint = msgspec.json.decode(stored[0].event.data, type=_Envelope).fingerprint
+        return StoredCommand([_recorded(one) for one in stored], fingerprint)
 
     def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
         return list(self._read(after=after, limit=limit))
@@ -91,11 +78,16 @@ class DcbEventStore:
         except self._outages as error:
             raise StoreUnavailable(str(error)) from error
 
+    def _earlier(self, new: NewEvents) -> StoredCommand | None:
+        return None if new.command_id is None else self.find_command(new.instance_id, new.command_id)
+
     def _read(self, *tags: str, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+        return map(_recorded, self._stored(*tags, after=after, limit=limit))
+
+    def _stored(self, *tags: str, after: int = 0, limit: int | None = None) -> Iterator[DCBSequencedEvent]:
         query = DCBQuery([DCBQueryItem(tags=list(tags))])
         try:
-            for stored in self._recorder.read(query, after=after, limit=limit):
-                yield _recorded(stored)
+            yield from self._recorder.read(query, after=after, limit=limit)
         except self._outages as error:
             raise StoreUnavailable(str(error)) from error
 
@@ -106,6 +98,12 @@ def _user(instance_id: str, user_id: str) -> str:
 
 def _command(instance_id: str, command_id: str) -> str:
     return f"command:{len(instance_id)}:{instance_id}:{command_id}"
+
+
+def _data(new: NewEvents, sequence: int, payload: bytes) -> bytes:
+    created_at = new.created_at.astimezone(UTC)
+    who = (new.instance_id, new.user_id, sequence, created_at, new.creator, new.resource_owner)
+    return msgspec.json.encode(_Envelope(*who, payload, new.fingerprint))
 
 
 def _recorded(stored: DCBSequencedEvent) -> Recorded:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from humanuser import Caller, CodeOwner, CodeVault, HumanUser
+from humanuser import Caller, CodeOwner, CodeVault, Event, HumanUser, NewEvents
 from humanuser.testing import AT
 from humanuser_adapters.application import Application
 from humanuser_adapters.database import Database
@@ -51,6 +51,28 @@ def pending_code(application: Application, vault: CodeVault, user_id: str = "ada
     assert pending is not None
     assert pending.added.code is not None
     return vault.open(pending.added.code, CodeOwner("default", user_id)).characters
+
+
+def new_events(
+    user_id: str,
+    events: Sequence[Event],
+    *,
+    after: int = 0,
+    created_at: datetime = AT,
+    creator: str = "admin",
+    resource_owner: str = "org1",
+    instance_id: str = "default",
+) -> NewEvents:
+    """*events* of one command without an id."""
+    return NewEvents(
+        instance_id=instance_id,
+        user_id=user_id,
+        events=events,
+        after=after,
+        created_at=created_at,
+        creator=creator,
+        resource_owner=resource_owner,
+    )
 
 
 def another(code: str) -> str:

@@ -15,14 +15,13 @@ import textwrap
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -41,9 +40,9 @@ from humanuser import (
     Commands,
     Details,
     DomainError,
-    Event,
     HumanUser,
     HumanUserAdded,
+    NewEvents,
     PhoneNotChanged,
     PhoneNotFound,
     PhoneNumber,
@@ -52,10 +51,10 @@ from humanuser import (
     PhoneVerificationFailed,
     PhoneVerified,
     Policy,
-    Recorded,
     Retryable,
     Sms,
     SmsOutcome,
+    StoredCommand,
     StoreUnavailable,
     TooManyCodes,
     TooManyFailures,
@@ -403,10 +402,10 @@ class FullDisk(UserEventStore):
 
     full = False
 
-    def append(self, instance_id: str, user_id: str, events: Sequence[Event], **envelope: Any) -> Sequence[Recorded]:
+    def append(self, new: NewEvents) -> StoredCommand:
         if self.full:
             raise StoreUnavailable("disk full")
-        return super().append(instance_id, user_id, events, **envelope)
+        return super().append(new)
 
 
 def test_a_guess_that_cannot_be_counted_is_not_answered(vault: AesGcmVault, clock: FakeClock) -> None:

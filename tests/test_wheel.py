@@ -50,8 +50,8 @@ def pytest_report_header():
     return f"humanuser is {humanuser.__file__}"
 """
 FAULTS = {
-    "it forgets to look for a conflict": ("if len(self.load(instance_id, user_id)) != after:", "if False:"),
-    "it does a repeated command again": ("if command_id is not None and", "if False and"),
+    "it forgets to look for a conflict": ("if len(self.load(*user)) != new.after:", "if False:"),
+    "it does a repeated command again": ("if new.command_id is not None and", "if False and"),
 }
 FOUND_BY = {
     "it forgets to look for a conflict": ["TestOurEventStore", "TestOurLife"],

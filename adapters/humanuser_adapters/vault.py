@@ -20,6 +20,8 @@ from humanuser import CodeFormat, CodeOwner, CodeUnreadable, SealedCode, Verific
 ALGORITHM = "AES-256-GCM"
 KEY_BYTES = 32
 NONCE_BYTES = 12
+FINGERPRINT_BYTES = 16
+"""Of the HMAC: nobody without the key makes another request for one of 2**128 values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,12 @@ class Keys:
             if len(key) != KEY_BYTES:
                 raise ValueError(f"key {key_id!r} has {len(key)} bytes, not {KEY_BYTES}")
 
-    def derived(self, purpose: str) -> bytes:
-        """A key of its own for *purpose*, which tells nothing about the current one that it follows from."""
-        return hmac.new(self.by_id[self.current], purpose.encode(), hashlib.sha256).digest()
+    def derived(self, purpose: str, key_id: str | None = None) -> bytes:
+        """A key of its own for *purpose*, which reveals nothing about the key it is derived from.
+
+        It is derived from the key of *key_id*, by default the current one.
+        """
+        return hmac.new(self.by_id[key_id or self.current], purpose.encode(), hashlib.sha256).digest()
 
     @classmethod
     def parse(cls, text: str) -> Keys:
@@ -95,11 +100,12 @@ class Keys:
 
 
 class AesGcmVault:
-    """Seals and opens codes with ``Keys``."""
+    """Seals and opens codes with ``Keys``, and fingerprints requests with keys derived from them."""
 
     def __init__(self, keys: Keys) -> None:
         self._current = keys.current
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.by_id.items()}
+        self._fingerprint_keys = {key_id: keys.derived("request fingerprint", key_id) for key_id in keys.by_id}
 
     def seal(self, code: VerificationCode, owner: CodeOwner) -> SealedCode:
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -121,6 +127,19 @@ class AesGcmVault:
         except (InvalidTag, ValueError):
             raise CodeUnreadable("the seal is broken, or another user's") from None
         return VerificationCode(clear.decode())
+
+    def fingerprint(self, request: bytes) -> str:
+        return self._fingerprint(self._current, request)
+
+    def is_fingerprint(self, fingerprint: str, request: bytes) -> bool:
+        key_id, _, _ = fingerprint.rpartition(":")
+        if key_id not in self._fingerprint_keys:
+            return False
+        return hmac.compare_digest(fingerprint.encode(errors="replace"), self._fingerprint(key_id, request).encode())
+
+    def _fingerprint(self, key_id: str, request: bytes) -> str:
+        digest = hmac.new(self._fingerprint_keys[key_id], request, hashlib.sha256).digest()
+        return f"{key_id}:{base64.urlsafe_b64encode(digest[:FINGERPRINT_BYTES]).decode()}"
 
 
 def draw_code(code_format: CodeFormat) -> VerificationCode:

@@ -8,13 +8,12 @@ from datetime import datetime
 
 from humanuser.caller import EVERY_ORGANIZATION
 from humanuser.clean_text import LONGEST_TEXT, is_clean_text
-from humanuser.command_result import Result, addition_of, begins_with, change_to
+from humanuser.command_request import Request, canonical
 from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
     CodeEmpty,
     CodeInvalid,
     CommandIdReused,
-    DomainError,
     SequenceConflict,
     TextInvalid,
     TooMuchContention,
@@ -23,7 +22,6 @@ from humanuser.errors import (
 from humanuser.events import (
     Event,
     HumanUserAdded,
-    PhoneRemoved,
     PhoneVerificationCodeAdded,
     PhoneVerificationCodeSent,
     PhoneVerificationFailed,
@@ -33,13 +31,16 @@ from humanuser.events import (
 from humanuser.human_user import HumanUser
 from humanuser.phone_number import parse_phone_number
 from humanuser.policy import Policy
-from humanuser.ports import Clock, CodeGenerator, CodeVault, EventStore
+from humanuser.ports import Clock, CodeGenerator, CodeVault, EventStore, NewEvents, StoredCommand
 from humanuser.verification_code import CodeOwner, VerificationCode
 
 DECISIONS = 5
 """How often a command decides anew because others changed the user in between."""
 
 Decision = Callable[[HumanUser, datetime], list[Event]]
+
+Permitted = Callable[[HumanUser], None]
+"""Raises unless the caller may give the command to the user."""
 
 Permit = Callable[[str], None]
 """Raises unless the caller may change users of the organization that it is given."""
@@ -54,9 +55,11 @@ class By:
     organization: str = ""
     """Users of other organizations are not found; empty: users of all are."""
     command_id: str | None = None
-    """Names one command of this creator: given again, it is answered with the first result and changes nothing.
+    """Names one request of this creator: repeated, it is answered with the first result and changes nothing.
 
-    Something else that is asked for with the id of an earlier command is refused with ``CommandIdReused``."""
+    The first result is repeated as it was, so a returned code may have expired or been replaced since. Who may not
+    give the command now is refused, whatever it came to then. Another request with the same id, however little it
+    differs, is refused with ``CommandIdReused``."""
 
 
 class Commands:
@@ -95,13 +98,20 @@ class Commands:
         _require_id(user_id)
         _require_text("Organization", "" if by.organization == EVERY_ORGANIZATION else by.organization)
         _require_profile(profile)
+        request = {
+            "command": "add_human_user",
+            "event": profile.type,
+            "profile": profile.model_dump(mode="json", exclude_defaults=True),
+            "phone": phone,
+            "verified": verified,
+        }
         number = parse_phone_number(phone, self._policy.phone) if phone else None
         profile = profile.model_copy(update={"phone": number})
 
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.add(profile, PhoneVerified() if verified else self._new_code(user_id))
 
-        return _details(*self._carry_out(user_id, decide, by, addition_of(profile, verified=verified)))
+        return _details(*self._carry_out(user_id, decide, by, request))
 
     def change_phone(self, user_id: str, phone: str, *, verified: bool = False, by: By) -> Details:
         """Change the number to *phone*, as a person typed it; unless *verified*, a code is to prove it.
@@ -111,13 +121,14 @@ class Commands:
         """
         number = parse_phone_number(phone, self._policy.phone)
         _require_id(user_id)
+        request = {"command": "change_phone", "phone": phone, "verified": verified}
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             if verified:
                 return user.set_verified_phone(number)
             return user.change_phone(number, self._new_code(user_id), now=now, policy=self._policy)
 
-        return _details(*self._carry_out(user_id, decide, by, change_to(number, verified=verified)))
+        return _details(*self._carry_out(user_id, decide, by, request))
 
     def verify_phone(self, user_id: str, code: str, *, by: By) -> Details:
         """Prove the number with *code*. What failed is remembered before it is refused.
@@ -129,11 +140,12 @@ class Commands:
         if not code:
             raise CodeEmpty
         given = VerificationCode(code)
+        request = {"command": "verify_phone", "code": code}
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return _proven(*self._carry_out(user_id, decide, by, begins_with(PhoneVerified, PhoneVerificationFailed)))
+        return _proven(*self._carry_out(user_id, decide, by, request))
 
     def add_phone_code(self, user_id: str, *, by: By) -> Details:
         """Make a new code for the number there is; older codes are worth nothing from now on.
@@ -146,7 +158,7 @@ class Commands:
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.add_code(self._new_code(user_id), now=now, policy=self._policy)
 
-        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneVerificationCodeAdded)))
+        return _details(*self._carry_out(user_id, decide, by, {"command": "add_phone_code"}))
 
     def record_code_sent(self, user_id: str, sent: PhoneVerificationCodeSent, *, code_sequence: int, by: By) -> Details:
         """Record that a provider took the SMS with the code of *code_sequence*.
@@ -154,11 +166,16 @@ class Commands:
         Raises ``UserIdMissing``, ``UserNotFound``, ``PhoneNotFound``, ``CodeSuperseded``.
         """
         _require_id(user_id)
+        request = {
+            "command": "record_code_sent",
+            "sent": sent.model_dump(mode="json", exclude_defaults=True),
+            "code_sequence": code_sequence,
+        }
 
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.record_code_sent(sent, code_sequence=code_sequence)
 
-        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneVerificationCodeSent)))
+        return _details(*self._carry_out(user_id, decide, by, request))
 
     def remove_phone(self, user_id: str, *, by: By) -> Details:
         """Remove the number.
@@ -170,7 +187,7 @@ class Commands:
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneRemoved)))
+        return _details(*self._carry_out(user_id, decide, by, {"command": "remove_phone"}))
 
     # The same for API v2, which finds users of all organizations and asks for permission where it is needed.
 
@@ -192,21 +209,20 @@ class Commands:
         ``PhoneInvalid``, ``PhoneNotChanged``, ``TooManyFailures``, ``TooManyCodes``.
         """
         _require_id(user_id)
+        request = {"command": "set_phone", "phone": phone, "verified": verified, "return_code": return_code}
+
+        permitted = _permission(permit, needed=by.creator != user_id or verified or return_code)
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             user.refuse_unless_initialised()
-            if by.creator != user_id or verified or return_code:
-                permit(user.resource_owner)
+            permitted(user)
             number = parse_phone_number(phone, self._policy.phone)
             if verified:
                 return user.set_verified_phone(number)
             code = self._new_code(user_id, returned=return_code)
             return user.change_phone(number, code, now=now, policy=self._policy)
 
-        def result(events: Sequence[Event]) -> bool:
-            return change_to(parse_phone_number(phone, self._policy.phone), verified=verified)(events)
-
-        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, result))
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, request, permitted))
 
     def resend_phone_code(self, user_id: str, *, return_code: bool = False, by: By, permit: Permit) -> PhoneSet:
         """Replace the pending code by a new one, which goes to the caller if *return_code*.
@@ -216,14 +232,16 @@ class Commands:
         ``TooManyCodes``.
         """
         _require_id(user_id)
+        request = {"command": "resend_phone_code", "return_code": return_code}
+
+        permitted = _permission(permit, needed=by.creator != user_id or return_code)
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             user.refuse_unless_initialised()
-            if by.creator != user_id or return_code:
-                permit(user.resource_owner)
+            permitted(user)
             return user.replace_code(self._new_code(user_id, returned=return_code), now=now, policy=self._policy)
 
-        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, begins_with(PhoneVerificationCodeAdded)))
+        return self._phone_set(user_id, *self._carry_out(user_id, decide, by, request, permitted))
 
     def verify_user_phone(self, user_id: str, code: str, *, by: By, permit: Permit) -> Details:
         """Prove the number with *code*. Who brings another's takes permission: wrong codes are held against the user.
@@ -234,16 +252,18 @@ class Commands:
         """
         _require_id(user_id)
         given = VerificationCode(code)
+        request = {"command": "verify_user_phone", "code": code}
+
+        permitted = _permission(permit, needed=by.creator != user_id)
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             user.refuse_unless_initialised()
-            if by.creator != user_id:
-                permit(user.resource_owner)
+            permitted(user)
             if not code:
                 raise CodeEmpty
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
 
-        return _proven(*self._carry_out(user_id, decide, by, begins_with(PhoneVerified, PhoneVerificationFailed)))
+        return _proven(*self._carry_out(user_id, decide, by, request, permitted))
 
     def remove_user_phone(self, user_id: str, *, by: By, permit: Permit) -> Details:
         """Remove the number; users may remove their own.
@@ -252,60 +272,86 @@ class Commands:
         """
         _require_id(user_id)
 
+        permitted = _permission(permit, needed=by.creator != user_id)
+
         def decide(user: HumanUser, _: datetime) -> list[Event]:
             user.refuse_unless_initialised()
-            if by.creator != user_id:
-                permit(user.resource_owner)
+            permitted(user)
             return user.remove_phone()
 
-        return _details(*self._carry_out(user_id, decide, by, begins_with(PhoneRemoved)))
+        return _details(*self._carry_out(user_id, decide, by, {"command": "remove_user_phone"}, permitted))
 
     def _carry_out(
-        self, user_id: str, decide: Decision, by: By, result: Result
+        self, user_id: str, decide: Decision, by: By, request: Request, permitted: Permitted = lambda _: None
     ) -> tuple[HumanUser, Sequence[Recorded]]:
-        """The user before the decision, and what was stored because of it."""
-        if earlier := self._carried_out(user_id, by, result):
-            return earlier
+        """The user before the decision, and what is stored because of it: now, or when *request* came first.
+
+        *permitted* raises unless the caller may have the answer. *decide* asks it at its place among the refusals.
+        """
+        asked = self._asked(user_id, by, request)
         for _ in range(DECISIONS):
-            user = self._load(user_id)
-            if by.organization and user.resource_owner != by.organization:
-                user = HumanUser(sequence=user.sequence)  # not found, as if nothing had happened
+            user = self._load(user_id, by)
+            # after the load: an earlier command with this id that the decision would see is found here
+            if earlier := self._find(by):
+                if earlier.recorded[0].user_id != user_id:
+                    raise CommandIdReused(earlier.recorded[0].user_id)
+                user = self._load(user_id, by)
+                if by.organization in ("", user.resource_owner):
+                    permitted(user)
+                    return user, self._of_this_request(earlier, user_id, by, asked)
             now = self._clock()
+            new = NewEvents(
+                instance_id=self._instance_id,
+                user_id=user_id,
+                events=decide(user, now),
+                after=user.sequence,
+                created_at=now,
+                creator=by.creator,
+                resource_owner=user.resource_owner or by.organization,
+                command_id=by.command_id,
+                fingerprint=self._vault.fingerprint(asked) if by.command_id else None,
+            )
             try:
-                events = decide(user, now)
-            except DomainError:
-                # since we looked, the same may have been asked twice at once
-                if earlier := self._carried_out(user_id, by, result):
-                    return earlier
-                raise
-            try:
-                stored = self._store.append(
-                    self._instance_id,
-                    user_id,
-                    events,
-                    after=user.sequence,
-                    created_at=now,
-                    creator=by.creator,
-                    resource_owner=user.resource_owner or by.organization,
-                    command_id=by.command_id,
-                )
+                stored = self._store.append(new)
             except SequenceConflict:
                 continue
-            return user, _of(by, result, stored)
+            return user, self._of_this_request(stored, user_id, by, asked)
         raise TooMuchContention
 
-    def _carried_out(self, user_id: str, by: By, result: Result) -> tuple[HumanUser, Sequence[Recorded]] | None:
-        """The user, and what was stored when the command of this id was carried out; None: it was not yet."""
+    def _asked(self, user_id: str, by: By, request: Request) -> bytes:
+        """What the fingerprint is made of; empty without a command id, to which it is bound."""
         if by.command_id is None:
-            return None
+            return b""
         _require_text("Command id", by.command_id)
-        stored = self._store.find_command(self._instance_id, user_id, by.command_id)
-        if not stored or by.organization not in ("", stored[0].resource_owner):
-            return None
-        return self._load(user_id), _of(by, result, stored)
+        return canonical(
+            request,
+            instance_id=self._instance_id,
+            user_id=user_id,
+            creator=by.creator,
+            organization=by.organization,
+        )
 
-    def _load(self, user_id: str) -> HumanUser:
-        return HumanUser.replay(self._store.load(self._instance_id, user_id))
+    def _find(self, by: By) -> StoredCommand | None:
+        return None if by.command_id is None else self._store.find_command(self._instance_id, by.command_id)
+
+    def _of_this_request(self, stored: StoredCommand, user_id: str, by: By, asked: bytes) -> Sequence[Recorded]:
+        """What was *stored*, unless it was stored for another request: a code may be in it.
+
+        Without a fingerprint nobody can tell, so that counts as another.
+        """
+        first = stored.recorded[0]
+        if by.command_id is not None and (
+            (first.user_id, first.creator) != (user_id, by.creator)
+            or stored.fingerprint is None
+            or not self._vault.is_fingerprint(stored.fingerprint, asked)
+        ):
+            raise CommandIdReused(first.user_id)
+        return stored.recorded
+
+    def _load(self, user_id: str, by: By) -> HumanUser:
+        """The user; one of another organization is not found, as if nothing had happened."""
+        user = HumanUser.replay(self._store.load(self._instance_id, user_id))
+        return user if by.organization in ("", user.resource_owner) else HumanUser(sequence=user.sequence)
 
     def _phone_set(self, user_id: str, user: HumanUser, recorded: Sequence[Recorded]) -> PhoneSet:
         match recorded[-1].event:
@@ -329,18 +375,15 @@ class Commands:
         return self._vault.open(user.pending_code.added.code, CodeOwner(self._instance_id, user_id))
 
 
-def _of(by: By, result: Result, stored: Sequence[Recorded]) -> Sequence[Recorded]:
-    """*stored*, of which nobody learns but who caused it, with this very command: a code may be in it."""
-    first, *_ = stored
-    if first.creator != by.creator or not result([recorded.event for recorded in stored]):
-        raise CommandIdReused(first.user_id)
-    return stored
-
-
 def _proven(user: HumanUser, recorded: Sequence[Recorded]) -> Details:
     if isinstance(recorded[-1].event, PhoneVerificationFailed):
         raise CodeInvalid
     return _details(user, recorded)
+
+
+def _permission(permit: Permit, *, needed: bool) -> Permitted:
+    """Asks *permit* about the user's organization where permission is *needed*."""
+    return lambda user: permit(user.resource_owner) if needed else None
 
 
 def _require_id(user_id: str) -> None:

@@ -19,6 +19,34 @@ CodeGenerator = Callable[[CodeFormat], VerificationCode]
 """Draws an unpredictable code, each character evenly from the alphabet."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvents:
+    """The events of one command on one user, to be stored together."""
+
+    instance_id: str
+    user_id: str
+    events: Sequence[Event]
+    """At least one."""
+    after: int
+    """The sequence at which the user's history must end; 0 for a new user."""
+    created_at: datetime
+    creator: str
+    resource_owner: str
+    command_id: str | None = None
+    fingerprint: str | None = None
+    """Of the request that *command_id* names, made by ``CodeVault.fingerprint``; stored with the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """What one command stored."""
+
+    recorded: Sequence[Recorded]
+    """Its events, at least one, in order."""
+    fingerprint: str | None = None
+    """Of its request. None: the events were stored without one, as all were before this column existed."""
+
+
 class EventStore(Protocol):
     """Keeps the histories of users. Held to ``humanuser.testing.EventStoreContract``."""
 
@@ -28,29 +56,20 @@ class EventStore(Protocol):
         Raises ``UnreadableEvent``, ``StoreUnavailable``.
         """
 
-    def append(
-        self,
-        instance_id: str,
-        user_id: str,
-        events: Sequence[Event],
-        *,
-        after: int,
-        created_at: datetime,
-        creator: str,
-        resource_owner: str,
-        command_id: str | None = None,
-    ) -> Sequence[Recorded]:
-        """Store *events* right after the sequence *after*, all of them or none; on disk when this returns.
+    def append(self, new: NewEvents) -> StoredCommand:
+        """Store the events of *new* right after the sequence *new.after*, all or none; on disk when this returns.
 
-        Given a *command_id* that was stored before, it stores nothing and returns what was stored then.
-        Raises ``SequenceConflict`` if the history does not end at *after*, ``CommandIdReused`` if the command id
-        belongs to another user, ``StoreUnavailable``.
+        If its command id was stored before, by whomever and for whichever user, store nothing and return what was
+        stored then, as it is stored. That holds too for a command whose commit ends while this waits for it; if it
+        cannot be known yet, raise ``StoreUnavailable``.
+        Raises ``SequenceConflict`` if the history does not end at *new.after*, ``StoreUnavailable``.
         """
 
-    def find_command(self, instance_id: str, user_id: str, command_id: str) -> Sequence[Recorded]:
-        """What a command stored under *command_id*; empty if there is nothing.
+    def find_command(self, instance_id: str, command_id: str) -> StoredCommand | None:
+        """What is stored under *command_id*, for whichever user. Returns None if there is nothing.
 
-        Raises ``CommandIdReused`` if it belongs to another user, ``UnreadableEvent``, ``StoreUnavailable``.
+        It sees at least what a ``load`` that returned before has seen. Raises ``UnreadableEvent``,
+        ``StoreUnavailable``.
         """
 
     def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
@@ -64,7 +83,7 @@ class EventStore(Protocol):
 
 
 class CodeVault(Protocol):
-    """Seals codes, so that what is stored tells nobody the code."""
+    """Encrypts codes and fingerprints requests, so that stored data reveals neither."""
 
     def seal(self, code: VerificationCode, owner: CodeOwner) -> SealedCode:
         """*code*, encrypted and bound to *owner*."""
@@ -73,6 +92,18 @@ class CodeVault(Protocol):
         """The code that was sealed for *owner*.
 
         Raises ``CodeUnreadable`` if the key is missing, or the seal is broken or somebody else's.
+        """
+
+    def fingerprint(self, request: bytes) -> str:
+        """A keyed hash of *request* that names its key: at most 200 characters.
+
+        Keyed, because a plain hash of a code or a phone number is found by trying all of them.
+        """
+
+    def is_fingerprint(self, fingerprint: str, request: bytes) -> bool:
+        """Whether *fingerprint* is that of *request*, under the current key or an older one.
+
+        False if its key is missing. Takes a time that does not depend on where the two differ.
         """
 
 

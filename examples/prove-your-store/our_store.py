@@ -7,17 +7,18 @@ from datetime import datetime
 from threading import RLock
 from typing import Any
 
-from humanuser import CommandIdReused, Event, Recorded, SequenceConflict, StoreUnavailable, UnreadableEvent
+from humanuser import NewEvents, Recorded, SequenceConflict, StoredCommand, StoreUnavailable, UnreadableEvent
 from humanuser_adapters.event_store import event_of, payload_of
 
 TABLE = """
     CREATE TABLE IF NOT EXISTS user_events (
         position INTEGER PRIMARY KEY, instance_id TEXT, user_id TEXT, sequence INTEGER, created_at TEXT, creator TEXT,
-        resource_owner TEXT, event_type TEXT, payload BLOB, command_id TEXT,
+        resource_owner TEXT, event_type TEXT, payload BLOB, command_id TEXT, fingerprint TEXT,
         UNIQUE (instance_id, user_id, sequence), UNIQUE (instance_id, command_id, sequence)
     )
 """
-INSERT = "INSERT INTO user_events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO user_events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+FINGERPRINT = "SELECT fingerprint FROM user_events WHERE instance_id = ? AND command_id = ?"
 COLUMNS = "position, instance_id, user_id, sequence, created_at, creator, resource_owner, event_type, payload"
 
 
@@ -33,27 +34,27 @@ class OurEventStore:
     def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:
         return self._recorded("instance_id = ? AND user_id = ?", instance_id, user_id)
 
-    def append(
-        self, instance_id: str, user_id: str, events: Sequence[Event], *, after: int, created_at: datetime,
-        creator: str, resource_owner: str, command_id: str | None = None,
-    ) -> Sequence[Recorded]:  # fmt: skip
+    def append(self, new: NewEvents) -> StoredCommand:
+        user = (new.instance_id, new.user_id)
         with self._alone(), self._database:
             self._database.execute("BEGIN IMMEDIATE")  # before we look: other processes write to the file too
-            if command_id is not None and (earlier := self.find_command(instance_id, user_id, command_id)):
+            if new.command_id is not None and (earlier := self.find_command(new.instance_id, new.command_id)):
                 return earlier
-            if len(self.load(instance_id, user_id)) != after:
+            if len(self.load(*user)) != new.after:
                 raise SequenceConflict
-            envelope = (created_at.isoformat(), creator, resource_owner)
-            for sequence, event in enumerate(events, after + 1):
-                row = (instance_id, user_id, sequence, *envelope, event.type, payload_of(event), command_id)
+            envelope = (new.created_at.isoformat(), new.creator, new.resource_owner)
+            for sequence, event in enumerate(new.events, new.after + 1):
+                row = (*user, sequence, *envelope, event.type, payload_of(event), new.command_id, new.fingerprint)
                 self._database.execute(INSERT, row)
-            return self._recorded("instance_id = ? AND user_id = ? AND sequence > ?", instance_id, user_id, after)
+            recorded = self._recorded("instance_id = ? AND user_id = ? AND sequence > ?", *user, new.after)
+            return StoredCommand(recorded, new.fingerprint)
 
-    def find_command(self, instance_id: str, user_id: str, command_id: str) -> Sequence[Recorded]:
-        stored = self._recorded("instance_id = ? AND command_id = ?", instance_id, command_id)
-        if stored and stored[0].user_id != user_id:
-            raise CommandIdReused(stored[0].user_id)
-        return stored
+    def find_command(self, instance_id: str, command_id: str) -> StoredCommand | None:
+        this_command = (instance_id, command_id)
+        recorded = self._recorded("instance_id = ? AND command_id = ?", *this_command)
+        with self._alone():
+            fingerprint = self._database.execute(FINGERPRINT, this_command).fetchone()
+        return StoredCommand(recorded, fingerprint[0]) if recorded else None
 
     def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
         return self._recorded("position > ?", after, limit=limit)

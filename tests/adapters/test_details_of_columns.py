@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes import rows_on, store_on
+from fakes import new_events, rows_on, store_on
 from humanuser import (
     Event,
     HumanUserAdded,
@@ -62,9 +62,7 @@ class World:
         after = len(self.store.load("default", user_id))
         for number, event in enumerate(events, after):
             at, owner = AT + timedelta(seconds=number), f"org{number}"
-            self.store.append(
-                "default", user_id, [event], after=number, created_at=at, creator="admin", resource_owner=owner
-            )
+            self.store.append(new_events(user_id, [event], after=number, created_at=at, resource_owner=owner))
 
     def change(self, statement: str) -> None:
         with self.database.write() as connection:

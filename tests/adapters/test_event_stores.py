@@ -19,6 +19,7 @@ from eventsourcing.tests.persistence import (
     TrackingRecorderTestCase,
 )
 
+from fakes import new_events
 from humanuser import (
     Event,
     HumanUserAdded,
@@ -31,7 +32,7 @@ from humanuser import (
     UnknownEvent,
     UnreadableEvent,
 )
-from humanuser.testing import AT, EventStoreContract
+from humanuser.testing import EventStoreContract
 from humanuser.testing.event_store import ADDED, CHANGED, CODE
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_store import (
@@ -94,9 +95,7 @@ class _StoreOfOurs(EventStoreContract):
 
 
 def add(store: UserEventStore, user_id: str, *events: Event, instance_id: str = "default") -> None:
-    store.append(
-        instance_id, user_id, events or [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1"
-    )
+    store.append(new_events(user_id, events or [ADDED], instance_id=instance_id))
 
 
 class TestMemory(_StoreOfOurs):
@@ -205,7 +204,7 @@ class Greeting(Aggregate):
 
 def test_an_application_of_the_library_keeps_its_aggregates_beside_our_users(tmp_path: Path) -> None:
     store = UserEventStore(SQLiteEventRecorder(SQLiteDatabase(tmp_path / "shared.sqlite")))
-    store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
+    store.append(new_events("user1", [ADDED]))
     environment = {
         "PERSISTENCE_MODULE": "humanuser_adapters.event_store.sqlite",
         "SQLITE_DBNAME": str(tmp_path / "shared.sqlite"),
@@ -255,11 +254,11 @@ def test_a_subscription_follows_the_librarys_aggregates_beside_our_users(any_dat
 def test_a_position_is_never_given_out_again(tmp_path: Path) -> None:
     database = SQLiteDatabase(tmp_path / "test.sqlite")
     store = UserEventStore(SQLiteEventRecorder(database))
-    store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
+    store.append(new_events("user1", [ADDED]))
     with database.write() as connection:
         connection.execute("DELETE FROM humanuser_events")
 
-    (again,) = store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="a", resource_owner="o")
+    (again,) = store.append(new_events("user1", [ADDED])).recorded
 
     assert again.position == 2
 
@@ -282,7 +281,7 @@ def test_a_row_that_cannot_be_read_stops_the_reader_at_its_position(
     database = SQLiteDatabase(tmp_path / "test.sqlite")
     store = UserEventStore(SQLiteEventRecorder(database))
     events: list[Event] = [ADDED, CHANGED]
-    store.append("default", "user1", events, after=0, created_at=AT, creator="admin", resource_owner="org1")
+    store.append(new_events("user1", events))
     with database.write() as connection:
         connection.execute(f"UPDATE humanuser_events SET {column} = ? WHERE position = 2", (value,))  # noqa: S608
 
@@ -299,7 +298,7 @@ def test_a_row_that_cannot_be_read_stops_the_reader_at_its_position(
 def test_a_stored_name_imports_nothing(tmp_path: Path) -> None:
     database = SQLiteDatabase(tmp_path / "test.sqlite")
     store = UserEventStore(SQLiteEventRecorder(database))
-    store.append("default", "user1", [ADDED], after=0, created_at=AT, creator="admin", resource_owner="org1")
+    store.append(new_events("user1", [ADDED]))
     with database.write() as connection:
         connection.execute("UPDATE humanuser_events SET event_type = 'this:d'")
 

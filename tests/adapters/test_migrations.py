@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from fakes import FakeClock, store_on
-from humanuser import By, Commands, HumanUserAdded, StoreUnavailable
+from humanuser import By, CommandIdReused, Commands, HumanUserAdded, StoreUnavailable
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.app import app
 from humanuser_adapters.database import Database
+from humanuser_adapters.event_store import SQLiteEventRecorder
+from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder
 from humanuser_adapters.outbox import SCHEMA, OpenSms, Outbox, State
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
@@ -60,6 +62,33 @@ def test_the_command_line_says_in_one_line_that_the_database_is_newer(
 
     assert answer.exit_code == 3
     assert answer.stderr == "error: the database was written by a newer release: outbox is at 99\n"
+
+
+def test_events_of_the_release_before_are_kept_and_their_command_ids_stay_taken(
+    any_database: Database, vault: AesGcmVault, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = SQLiteEventRecorder if isinstance(any_database, SQLiteDatabase) else PostgreSQLEventRecorder
+    with monkeypatch.context() as before:
+        before.setattr(kind, "SCHEMA", kind.SCHEMA[:2])
+        kind(any_database)
+    with any_database.write() as connection:
+        connection.execute(
+            "INSERT INTO humanuser_events (position, instance_id, aggregate_type, aggregate_id, sequence, event_type, "
+            "revision, created_at, creator, owner, payload, in_tx_order, command_id) VALUES (1, 'default', 'user', "
+            "'ada', 1, 'user.human.added', 2, '2026-05-10T12:00:00+00:00', 'admin', 'org1', '{\"userName\": \"ada\"}', "
+            "1, 'command1')"
+        )
+        if kind is PostgreSQLEventRecorder:
+            connection.execute("SELECT nextval('humanuser_positions')")
+    store = store_on(any_database)
+    commands = Commands(store, vault, clock, draw_code)
+
+    with pytest.raises(CommandIdReused):
+        commands.add_human_user("ada", HumanUserAdded(user_name="ada"), by=By("admin", "org1", "command1"))
+    commands.change_phone("ada", "+41791234567", by=By("admin", "org1", "command2"))
+
+    assert [one.sequence for one in store.load("default", "ada")] == [1, 2, 3]
+    assert commands.change_phone("ada", "+41791234567", by=By("admin", "org1", "command2")).sequence == 3
 
 
 def test_an_outbox_of_the_release_before_goes_on_with_its_sms(

@@ -22,9 +22,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from fakes import PATIENCE_SECONDS, eventually, store_on
+from fakes import PATIENCE_SECONDS, eventually, new_events, store_on
 from humanuser import Accepted, By, Sms, StoreUnavailable, UnknownEvent
-from humanuser.testing import AT
 from humanuser.testing.event_store import ADDED, CHANGED
 from humanuser_adapters import postgresql as module
 from humanuser_adapters.application import Application
@@ -58,10 +57,8 @@ def names(database: PostgreSQLDatabase) -> list[str]:
 
 def append(store: UserEventStore, user_id: str = "user1", *, after: int = 0, instance_id: str = "default") -> int:
     event = CHANGED if after else ADDED
-    stored = store.append(
-        instance_id, user_id, [event], after=after, created_at=AT, creator="admin", resource_owner="org1"
-    )
-    return stored[-1].position
+    stored = store.append(new_events(user_id, [event], after=after, instance_id=instance_id))
+    return stored.recorded[-1].position
 
 
 def backends_ended(url: str) -> None:
@@ -241,8 +238,8 @@ def test_another_takes_over_within_five_seconds_from_one_who_was_frozen(
 @contextlib.contextmanager
 def appended_but_not_committed(url: str, user_id: str) -> Iterator[psycopg.Connection]:
     call = (
-        "SELECT humanuser_append('default', 'user', gen_random_uuid()::text, false, now(), 'host', 'org1', 2, NULL, "
-        "ARRAY[%s], ARRAY[1]::bigint[], ARRAY['user.human.added'], ARRAY['{\"userName\": \"host\"}'])"
+        "SELECT humanuser_append_command('default', 'user', gen_random_uuid()::text, NULL, now(), 'host', 'org1', 2, "
+        "NULL, ARRAY[%s], ARRAY[1]::bigint[], ARRAY['user.human.added'], ARRAY['{\"userName\": \"host\"}'])"
     )
     with psycopg.connect(url) as connection:
         connection.execute(call, (user_id,))
@@ -312,7 +309,7 @@ def test_what_is_no_json_is_kept_as_it_is(postgresql: PostgreSQLDatabase) -> Non
     store = UserEventStore(recorder)
     payloads = [b"\x00\xff{", b'"text"', b'{"b": 1,  "a": 2}', b""]
     events = [UnknownEvent("user.human.other", payload) for payload in payloads]
-    store.append("default", "user1", events, after=0, created_at=AT, creator="a", resource_owner="o")
+    store.append(new_events("user1", events))
 
     states = [one.state for one in PostgreSQLEventRecorder(postgresql, aggregate_type="user").select_events("user1")]
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from fakes import store_on
+from fakes import new_events, store_on
 from humanuser import Event, HumanUserAdded, PhoneChanged, PhoneNumber, PhoneVerified, Recorded, UserRemoved
-from humanuser.testing import AT
 from humanuser_adapters import rebuild as rebuild_module
 from humanuser_adapters.database import Database
 from humanuser_adapters.event_log import Place
@@ -37,7 +36,7 @@ class World:
         self.users.catch_up()
 
     def append(self, user_id: str, *events: Event, after: int = 0) -> None:
-        self.store.append("default", user_id, events, after=after, created_at=AT, creator="admin", resource_owner="org")
+        self.store.append(new_events(user_id, events, after=after, resource_owner="org"))
 
     def change(self, statement: str) -> None:
         with self.database.write() as connection:

@@ -170,7 +170,7 @@ def _refusals(command: str, functions: Functions) -> set[type[DomainError]]:
         for function in functions.get(name, ()):
             found.update(_raised(function))
             ahead |= _called(function) - reached
-    return found | {CommandIdReused} if "find_command" in reached else found  # so the port says
+    return found
 
 
 def _raised(function: ast.FunctionDef) -> Iterator[type[DomainError]]:

@@ -34,7 +34,7 @@ ADAS_PHONE = "/management/v1/users/ada/phone"
 MY_PHONE = "/auth/v1/users/me/phone"
 OLD = "+41791234567"
 NEW = "+41791234568"
-BOB = {"userName": "bob", "profile": {"firstName": "Bob", "lastName": "Byte"}}
+BOB: dict[str, Any] = {"userName": "bob", "profile": {"firstName": "Bob", "lastName": "Byte"}}
 
 
 CALLERS = Callers(
@@ -453,6 +453,57 @@ def test_the_same_key_for_another_user_is_refused(client: TestClient, applicatio
     assert (answer.status_code, answer.json()["code"]) == (409, 6)
     assert answer.json()["details"][0]["id"] == "HU-CommandIdReused"
     assert application.head() == head
+
+
+def test_a_wrong_code_under_the_key_of_a_proof_is_refused(
+    client: TestClient, application: Application, vault: CodeVault
+) -> None:
+    code = pending_code(application, vault)
+    headers = {**as_caller("ada"), "Idempotency-Key": "key"}
+    first = client.post(f"{MY_PHONE}/_verify", json={"code": code}, headers=headers)
+
+    wrong = client.post(f"{MY_PHONE}/_verify", json={"code": another(code)}, headers=headers)
+    again = client.post(f"{MY_PHONE}/_verify", json={"code": code}, headers=headers)
+
+    assert (wrong.status_code, wrong.json()["details"][0]["id"]) == (409, "HU-CommandIdReused")
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**BOB, "userName": "zoe"},
+        {**BOB, "phone": {"phone": NEW}},
+        {**BOB, "profile": {**BOB["profile"], "gender": "GENDER_FEMALE"}},
+        {**BOB, "email": {"email": "bob@example.com"}},
+    ],
+)
+def test_the_same_key_for_another_new_user_is_refused(
+    client: TestClient, application: Application, other: dict[str, Any]
+) -> None:
+    client.post(USERS, json=BOB, headers={"Idempotency-Key": "key"})
+    head = application.head()
+
+    answer = client.post(USERS, json=other, headers={"Idempotency-Key": "key"})
+
+    assert (answer.status_code, answer.json()["details"][0]["id"]) == (409, "HU-CommandIdReused")
+    assert application.head() == head
+
+
+def test_a_returned_code_is_not_repeated_to_who_has_lost_the_role(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, headers = {"phone": NEW, "returnCode": {}}, {"Idempotency-Key": "key"}
+    first = client.post("/v2/users/ada/phone", json=body, headers=headers)
+    assert first.json()["verificationCode"]
+
+    monkeypatch.setitem(CALLERS, "admin", Caller("admin", "org1"))
+    refused = client.post("/v2/users/ada/phone", json=body, headers=headers)
+    monkeypatch.undo()
+
+    assert refused.status_code in (403, 404)
+    assert "verificationCode" not in refused.text
+    assert client.post("/v2/users/ada/phone", json=body, headers=headers).json() == first.json()
 
 
 def test_the_server_is_alive(client: TestClient) -> None:

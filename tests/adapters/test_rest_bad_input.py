@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from fakes import Callers, FakeClock, another, as_caller, pending_code
+from fakes import Callers, FakeClock, another, as_caller, new_events, pending_code
 from humanuser import (
     By,
     Caller,
@@ -525,13 +525,7 @@ def _absent_user(absence: str, application: Application, tmp_path: Path) -> str:
             last = application.history("ada")[-1]
             with closing(SQLiteDatabase(tmp_path / "test.sqlite")) as database:
                 UserEventStore(SQLiteEventRecorder(database)).append(
-                    "default",
-                    "ada",
-                    [UserRemoved()],
-                    after=last.sequence,
-                    created_at=last.created_at,
-                    creator="admin",
-                    resource_owner="org1",
+                    new_events("ada", [UserRemoved()], after=last.sequence, created_at=last.created_at)
                 )
             return "ada"
         case _:

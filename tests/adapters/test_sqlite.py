@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from fakes import store_on
+from fakes import new_events, store_on
 from humanuser import HumanUserAdded, StoreUnavailable, UnreadableEvent
-from humanuser.testing import AT
 from humanuser_adapters.database import RowsClash, text_of_time, time_of_text
 from humanuser_adapters.event_log import Unreadable
 from humanuser_adapters.sqlite import SQLiteDatabase
@@ -285,7 +284,7 @@ def test_a_byte_that_is_no_text_spoils_its_own_event_alone(tmp_path: Path, colum
     store = store_on(database)
     for user_id in ("ada", "bob"):
         added = HumanUserAdded(user_name=user_id)
-        store.append("default", user_id, [added], after=0, created_at=AT, creator="admin", resource_owner="org1")
+        store.append(new_events(user_id, [added]))
     with database.write() as connection:
         update = f"UPDATE humanuser_events SET {column} = CAST(? AS TEXT) WHERE position = 1"  # noqa: S608 - of the columns above
         connection.execute(update, (b"\xffada",))

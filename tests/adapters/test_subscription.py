@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fakes import store_on
+from fakes import new_events, store_on
 from humanuser import Event, PhoneVerified, Recorded, StoreUnavailable
 from humanuser.testing import AT
 from humanuser.testing.event_store import ADDED, CHANGED
@@ -41,9 +41,7 @@ class World:
         return Subscription("ledger", self.database, self.store, self.ledger, from_now_on=from_now_on)
 
     def append(self, *events: Event, after: int = 0, user_id: str = "user1") -> None:
-        self.store.append(
-            "default", user_id, events, after=after, created_at=AT, creator="admin", resource_owner="org1"
-        )
+        self.store.append(new_events(user_id, events, after=after))
 
     def spoil(self, position: int) -> None:
         self._set_payload(position, "{}")

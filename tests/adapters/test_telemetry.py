@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from prometheus_client.parser import text_string_to_metric_families
 
-from fakes import FakeClock, eventually
+from fakes import FakeClock, eventually, new_events
 from humanuser import (
     Accepted,
     By,
@@ -42,7 +42,6 @@ from humanuser import (
     StoreUnavailable,
     Unknown,
 )
-from humanuser.testing import AT
 from humanuser_adapters.application import Application
 from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.outbox import State
@@ -193,7 +192,7 @@ def test_an_append_that_others_were_faster_than_is_refused(measured: Measured) -
     store = MeasuredStore(UserEventStore(MemoryEventRecorder()), measured.telemetry)
 
     with pytest.raises(SequenceConflict):
-        store.append("default", "ada", [ADDED], after=1, created_at=AT, creator="admin", resource_owner="org1")
+        store.append(new_events("ada", [ADDED], after=1))
 
     assert measured.counts("humanuser.append.duration") == {("SequenceConflict", "refused"): 1}
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from humanuser import CodeFormat, CodeOwner, CodeUnreadable, Policy, VerificationCode
 from humanuser_adapters.vault import KEY_BYTES, NONCE_BYTES, AesGcmVault, Keys, draw_code
+from humanuser_adapters.zitadel.codes import WithZitadelCodes
 
 CODE = VerificationCode("271828")
 OWNER = CodeOwner("default", "user1")
@@ -264,3 +265,45 @@ def test_every_character_is_as_likely_as_every_other(code_format: CodeFormat) ->
         counts = Counter(drawn)
         chi_square = sum((counts[character] - expected) ** 2 / expected for character in code_format.alphabet)
         assert chi_square < freedom + 8 * (2 * freedom) ** 0.5  # by chance not once in a million runs
+
+
+def test_a_fingerprint_is_of_one_request_alone(vault: AesGcmVault) -> None:
+    fingerprint = vault.fingerprint(b"request")
+
+    assert fingerprint == vault.fingerprint(b"request")
+    assert vault.is_fingerprint(fingerprint, b"request")
+    assert not vault.is_fingerprint(fingerprint, b"another")
+
+
+def test_a_fingerprint_cannot_be_made_without_the_key(vault: AesGcmVault) -> None:
+    """A plain hash of a code or a number is found by trying all of them."""
+    another = AesGcmVault(Keys("key1", {"key1": bytes([1]) * KEY_BYTES}))
+
+    assert another.fingerprint(b"123456") != vault.fingerprint(b"123456")
+    assert not another.is_fingerprint(vault.fingerprint(b"123456"), b"123456")
+
+
+def test_a_fingerprint_of_an_older_key_is_still_checked() -> None:
+    old, new = bytes(KEY_BYTES), bytes([1]) * KEY_BYTES
+    fingerprint = AesGcmVault(Keys("a:b", {"a:b": old})).fingerprint(b"request")
+
+    rotated = AesGcmVault(Keys("c", {"c": new, "a:b": old}))
+
+    assert rotated.is_fingerprint(fingerprint, b"request")
+    assert rotated.fingerprint(b"request") != fingerprint
+    assert not AesGcmVault(Keys("c", {"c": new})).is_fingerprint(fingerprint, b"request")
+
+
+@pytest.mark.parametrize(
+    "fingerprint",
+    ["", "key1", "key1:", ":", "key2:AAAA", "key1:\ud800", "key1:\N{LATIN SMALL LETTER A WITH DIAERESIS}"],
+)
+def test_what_is_no_fingerprint_is_that_of_no_request(vault: AesGcmVault, fingerprint: str) -> None:
+    assert not vault.is_fingerprint(fingerprint, b"request")
+
+
+def test_a_vault_for_codes_of_zitadel_fingerprints_as_ours_does(vault: AesGcmVault) -> None:
+    both = WithZitadelCodes(vault, {})
+
+    assert both.is_fingerprint(vault.fingerprint(b"request"), b"request")
+    assert vault.is_fingerprint(both.fingerprint(b"request"), b"request")

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from fakes import Callers, FakeClock
+from fakes import Callers, FakeClock, new_events
 from humanuser import (
     Caller,
     CodeOwner,
@@ -114,15 +114,7 @@ class World:
         events = [one.model_copy(update={"code": code}) if one is CODE_ADDED else one for one in history]
         self._callers[user_id] = Caller(user_id, organization)
         if events:
-            self._store.append(
-                "default",
-                user_id,
-                events,
-                after=0,
-                created_at=self.clock(),
-                creator="admin",
-                resource_owner=organization,
-            )
+            self._store.append(new_events(user_id, events, created_at=self.clock(), resource_owner=organization))
         return user_id
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
-from typing import Any
 
 import pytest
 
-from fakes import FakeClock
+from fakes import FakeClock, new_events
 from humanuser import (
     By,
     CodeAskedTooSoon,
@@ -27,6 +27,7 @@ from humanuser import (
     Event,
     HumanUser,
     HumanUserAdded,
+    NewEvents,
     PhoneChanged,
     PhoneEmpty,
     PhoneInvalid,
@@ -39,6 +40,7 @@ from humanuser import (
     PhoneVerificationFailed,
     PhoneVerified,
     Recorded,
+    StoredCommand,
     TextInvalid,
     TooMuchContention,
     UserAlreadyExists,
@@ -70,11 +72,11 @@ class ContestedStore(UserEventStore):
         super().__init__(MemoryEventRecorder())
         self.times = times
 
-    def append(self, instance_id: str, user_id: str, events: Sequence[Event], **envelope: Any) -> Sequence[Recorded]:
-        if self.times and envelope["after"]:
+    def append(self, new: NewEvents) -> StoredCommand:
+        if self.times and new.after:
             self.times -= 1
-            super().append(instance_id, user_id, [PhoneVerificationFailed()], **{**envelope, "command_id": None})
-        return super().append(instance_id, user_id, events, **envelope)
+            super().append(replace(new, events=[PhoneVerificationFailed()], command_id=None))
+        return super().append(new)
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ def test_a_wrong_code_is_remembered_before_it_is_refused(commands: Commands, sto
 def test_a_code_of_somebody_elses_making_is_wrong(commands: Commands, store: UserEventStore) -> None:
     external = PhoneVerificationCodeAdded(generator_id="service")
     events: list[Event] = [ADDED, PhoneChanged(phone=PhoneNumber(OLD)), external]
-    store.append("default", "user1", events, after=0, created_at=AT, creator="a", resource_owner="org1")
+    store.append(new_events("user1", events))
 
     with pytest.raises(CodeInvalid):
         commands.verify_phone("user1", "123456", by=By("user1"))

@@ -219,7 +219,10 @@ def test_the_file_makes_the_users_that_it_always_made(store: UserEventStore) -> 
 
 
 def test_a_command_of_the_file_is_found_again(store: UserEventStore) -> None:
-    assert [recorded.sequence for recorded in store.find_command("default", "ada", "add ada")] == [1, 2]
+    found = store.find_command("default", "add ada")
+
+    assert found is not None
+    assert [recorded.sequence for recorded in found.recorded] == [1, 2]
 
 
 def test_no_stored_code_is_printed(log: Sequence[Recorded]) -> None:

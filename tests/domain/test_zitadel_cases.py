@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeClock
+from fakes import FakeClock, new_events
 from humanuser import (
     By,
     CodeFormat,
@@ -38,7 +38,7 @@ from humanuser import (
     VerificationCode,
     parse_phone_number,
 )
-from humanuser.testing import AT, history
+from humanuser.testing import AT, TransparentVault, history
 from humanuser_adapters.api import CallError, Code
 from humanuser_adapters.api.refusals import call_error
 from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore, event_of, payload_of
@@ -66,13 +66,13 @@ def is_different(row: dict[str, Any]) -> bool:
     return f"| {title(row)} |" in DIFFERENT
 
 
-class OpenVault:
+class OpenVault(TransparentVault):
     """Holds codes as the cases write them: in base64, and nothing more."""
 
-    def seal(self, code: VerificationCode, _: CodeOwner) -> SealedCode:
+    def seal(self, code: VerificationCode, owner: CodeOwner) -> SealedCode:  # noqa: ARG002 - hides nothing
         return SealedCode(crypto_type=0, algorithm="enc", key_id="id", crypted=_base64(code.characters))
 
-    def open(self, sealed: SealedCode, _: CodeOwner) -> VerificationCode:
+    def open(self, sealed: SealedCode, owner: CodeOwner) -> VerificationCode:  # noqa: ARG002 - as above
         return VerificationCode(_text(sealed.crypted))
 
 
@@ -86,7 +86,7 @@ class Case:
 
     def __post_init__(self) -> None:
         if given := self.given():
-            self.store.append("default", "user1", given, after=0, created_at=AT, creator="admin", resource_owner="org1")
+            self.store.append(new_events("user1", given))
         self.before = len(given)
         self.commands = Commands(self.store, OpenVault(), self.clock, self.generate, policy=POLICY)
 
@@ -386,7 +386,7 @@ def _case_with_user(row: dict[str, Any]) -> Case:
     code: Event = PhoneVerificationCodeAdded(code=sealed, expiry=3_600_000_000_000)
     proof: Event = PhoneVerified() if "verified user" in row["args"].get("user_id", "") else code
     events: Sequence[Event] = [HumanUserAdded(user_name="ada", phone=phone), proof]
-    case.store.append("default", "user1", events, after=0, created_at=AT, creator="admin", resource_owner="org1")
+    case.store.append(new_events("user1", events))
     return case
 
 

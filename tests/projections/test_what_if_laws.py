@@ -35,9 +35,9 @@ class JudgedLife(PhoneLife):
     def create_store(self) -> EventStore:
         return UserEventStore(MemoryEventRecorder())
 
-    def give(self, request: Request, *, meanwhile: Request | None = None) -> Answer:
+    def give(self, request: Request, *, meanwhile: Request | None = None, behind: str = "load") -> Answer:
         before = HumanUser.replay(self.histories.get(request.key, []))
-        answer = super().give(request, meanwhile=meanwhile)
+        answer = super().give(request, meanwhile=meanwhile, behind=behind)
         if before.pending_code and request.command.startswith("set verified"):
             self.unclear.add(request.key)  # events do not tell it from a proof with the code that was pending
         return answer

@@ -28,8 +28,8 @@ from typing import Any
 import psycopg
 
 from cluster import FAST, cluster
+from fakes import new_events
 from humanuser import Recorded, SequenceConflict, StoreUnavailable
-from humanuser.testing import AT
 from humanuser.testing.event_store import CHANGED
 from humanuser_adapters.database import Connection
 from humanuser_adapters.event_store import UserEventStore, payload_of
@@ -65,8 +65,8 @@ STORED = """
     FROM humanuser_events
 """
 APPEND = """
-    SELECT humanuser_append(
-        'default', 'user', %s, false, now(), 'admin', 'org1', 2, %s, %s, %s::bigint[], %s, %s
+    SELECT humanuser_append_command(
+        'default', 'user', %s, NULL, now(), 'admin', 'org1', 2, %s, %s, %s::bigint[], %s, %s
     )
 """
 ONE_BACKEND = """
@@ -363,13 +363,7 @@ class _Writer:
             self.done["appended"] += 1
 
     def _append(self, user: str, events: int) -> None:
-        self._store.append(
-            *("default", user, [CHANGED] * events),
-            after=self.ends[user],
-            created_at=AT,
-            creator="admin",
-            resource_owner="org1",
-        )
+        self._store.append(new_events(user, [CHANGED] * events, after=self.ends[user]))
 
     def _in_transaction(self, user: str, events: int, end: str, seconds: float) -> None:
         """Append as the product does, but leave the transaction open for some *seconds*."""

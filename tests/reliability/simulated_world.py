@@ -24,13 +24,12 @@ from humanuser import (
     CodeFormat,
     CodeOwner,
     CodeUnreadable,
-    CommandIdReused,
     Commands,
     Details,
     DomainError,
-    Event,
     HumanUserAdded,
     Misconfigured,
+    NewEvents,
     Permanent,
     PhoneSet,
     PhoneVerificationCodeAdded,
@@ -41,12 +40,13 @@ from humanuser import (
     SequenceConflict,
     Sms,
     SmsOutcome,
+    StoredCommand,
     StoreUnavailable,
     TooMuchContention,
     Unknown,
     VerificationCode,
 )
-from humanuser.testing import AT
+from humanuser.testing import AT, TransparentVault
 from humanuser_adapters.database import Connection
 from humanuser_adapters.event_log import LogEnd
 from humanuser_adapters.migrations import bring_up_to_date
@@ -182,7 +182,7 @@ class SimulatedStore:
         self.world = world
         self.histories: dict[str, list[Recorded]] = {}
         self.log: list[Recorded] = []
-        self.commands: dict[str, list[Recorded]] = {}
+        self.commands: dict[str, StoredCommand] = {}
 
     def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:  # noqa: ARG002 - there is one instance
         history = list(self.histories.get(user_id, ()))
@@ -191,55 +191,44 @@ class SimulatedStore:
         self.world.port("loads")
         return history
 
-    def append(
-        self,
-        instance_id: str,
-        user_id: str,
-        events: Sequence[Event],
-        *,
-        after: int,
-        created_at: datetime,
-        creator: str,
-        resource_owner: str,
-        command_id: str | None = None,
-    ) -> Sequence[Recorded]:
+    def append(self, new: NewEvents) -> StoredCommand:
         self.world.port("appends")
-        if command_id in self.commands:
-            return self._earlier(user_id, command_id)
-        self.require_end(user_id, after)
+        if new.command_id in self.commands:
+            return self.commands[new.command_id]
+        self.require_end(new.user_id, new.after)
         recorded = [
             Recorded(
-                instance_id=instance_id,
-                user_id=user_id,
+                instance_id=new.instance_id,
+                user_id=new.user_id,
                 sequence=sequence,
-                created_at=created_at,
-                creator=creator,
-                resource_owner=resource_owner,
+                created_at=new.created_at,
+                creator=new.creator,
+                resource_owner=new.resource_owner,
                 event=event,
                 position=position,
             )
-            for sequence, (position, event) in enumerate(enumerate(events, len(self.log) + 1), after + 1)
+            for sequence, (position, event) in enumerate(enumerate(new.events, len(self.log) + 1), new.after + 1)
         ]
-        self.keep(user_id, recorded, command_id)
-        if any(isinstance(event, PhoneVerificationCodeAdded) for event in events):
+        self.keep(recorded, new)
+        if any(isinstance(event, PhoneVerificationCodeAdded) for event in new.events):
             self.world.ring()
         self.world.port("has appended")
-        return recorded
+        return StoredCommand(recorded, new.fingerprint)
 
     def require_end(self, user_id: str, after: int) -> None:
         """Raise ``SequenceConflict`` unless the history ends there."""
         if len(self.histories.get(user_id, ())) != after:
             raise SequenceConflict
 
-    def keep(self, user_id: str, recorded: list[Recorded], command_id: str | None) -> None:
+    def keep(self, recorded: list[Recorded], new: NewEvents) -> None:
         """Store for ever."""
-        self.histories.setdefault(user_id, []).extend(recorded)
+        self.histories.setdefault(new.user_id, []).extend(recorded)
         self.log.extend(recorded)
-        if command_id is not None:
-            self.commands[command_id] = recorded
+        if new.command_id is not None:
+            self.commands[new.command_id] = StoredCommand(recorded, new.fingerprint)
 
-    def find_command(self, instance_id: str, user_id: str, command_id: str) -> Sequence[Recorded]:  # noqa: ARG002
-        found = self._earlier(user_id, command_id) if command_id in self.commands else ()
+    def find_command(self, instance_id: str, command_id: str) -> StoredCommand | None:  # noqa: ARG002
+        found = self.commands.get(command_id)
         self.world.port("looks for its command")
         return found
 
@@ -257,11 +246,6 @@ class SimulatedStore:
 
     def end(self) -> LogEnd:
         return LogEnd(position=len(self.log))
-
-    def _earlier(self, user_id: str, command_id: str) -> Sequence[Recorded]:
-        if self.commands[command_id][0].user_id != user_id:
-            raise CommandIdReused(self.commands[command_id][0].user_id)
-        return self.commands[command_id]
 
 
 class SimulatedDatabase:
@@ -454,7 +438,7 @@ class SimulatedSender:
         self._accept(post)
 
 
-class PlainVault:
+class PlainVault(TransparentVault):
     """Seals nothing."""
 
     def __init__(self, codes: dict[str, list[str]]) -> None:

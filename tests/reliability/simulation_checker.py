@@ -90,7 +90,10 @@ def _story(  # noqa: C901, PLR0912 - one case an event
     code: Code | None = None
     newest: Code | None = None
     sent = {
-        id(recorded): post.code for post in world.posts for recorded in world.store.commands.get(post.message_id, ())
+        id(recorded): post.code
+        for post in world.posts
+        if (stored := world.store.commands.get(post.message_id))
+        for recorded in stored.recorded
     }
     guesses = {one.creator: one.code for one in world.requests if one.kind in ("verify", "verify by v2")}
     for recorded in history:

@@ -17,6 +17,7 @@ from humanuser import (
     DomainError,
     Event,
     HumanUser,
+    NewEvents,
     NotWanted,
     Permanent,
     PhoneRemoved,
@@ -28,10 +29,10 @@ from humanuser import (
     Retryable,
     Sms,
     SmsOutcome,
+    StoredCommand,
     StoreUnavailable,
     Unknown,
 )
-from humanuser.command_result import Result
 from humanuser.commands import Decision
 from humanuser_adapters import outbox, subscription
 from humanuser_adapters.database import Connection
@@ -295,28 +296,28 @@ class LeavesOneOut(Subscription):
 class LosesTheLast(SimulatedStore):
     """The last event is gone when somebody crashes right after it."""
 
-    def append(self, instance_id: str, user_id: str, events: Sequence[Event], **options: Any) -> Sequence[Recorded]:
-        recorded = super().append(instance_id, user_id, events, **options)
-        if self.log[-1] is recorded[-1] and self.world.chance() < self.world.rates.crash:
+    def append(self, new: NewEvents) -> StoredCommand:
+        stored = super().append(new)
+        if self.log[-1] is stored.recorded[-1] and self.world.chance() < self.world.rates.crash:
             self.log.pop()
-            self.histories[user_id].pop()
-        return recorded
+            self.histories[new.user_id].pop()
+        return stored
 
 
 class SaysItStored(SimulatedStore):
-    def keep(self, user_id: str, recorded: list[Recorded], command_id: str | None) -> None:
+    def keep(self, recorded: list[Recorded], new: NewEvents) -> None:
         if self.world.chance() >= self.world.rates.unavailable:
-            super().keep(user_id, recorded, command_id)
+            super().keep(recorded, new)
 
 
 class StoresHalf(SimulatedStore):
     """Two events are two transactions."""
 
-    def keep(self, user_id: str, recorded: list[Recorded], command_id: str | None) -> None:
+    def keep(self, recorded: list[Recorded], new: NewEvents) -> None:
         if self.world.running and recorded[1:] and self.world.chance() < self.world.rates.crash:
-            super().keep(user_id, recorded[:1], command_id)
+            super().keep(recorded[:1], new)
             raise Crashed
-        super().keep(user_id, recorded, command_id)
+        super().keep(recorded, new)
 
 
 class IgnoresConflicts(SimulatedStore):
@@ -324,14 +325,12 @@ class IgnoresConflicts(SimulatedStore):
 
 
 class AppendsAnyway(SimulatedStore):
-    def append(
-        self, instance_id: str, user_id: str, events: Sequence[Event], *, after: int, **options: Any
-    ) -> Sequence[Recorded]:
+    def append(self, new: NewEvents) -> StoredCommand:
         self.world.port("appends")
-        after = max(after, len(self.histories.get(user_id, ())))
+        after = max(new.after, len(self.histories.get(new.user_id, ())))
         port, self.world.port = self.world.port, _nothing  # type: ignore[method-assign]  # nobody comes in between
         try:
-            return super().append(instance_id, user_id, events, after=after, **options)
+            return super().append(replace(new, after=after))
         finally:
             self.world.port = port  # type: ignore[method-assign]  # as before
 
@@ -340,25 +339,17 @@ def _nothing(what: str, *, ours: bool = True) -> None: ...
 
 
 class IgnoresCommandIds(SimulatedStore):
-    def keep(self, user_id: str, recorded: list[Recorded], command_id: str | None) -> None:  # noqa: ARG002
-        super().keep(user_id, recorded, None)
+    def keep(self, recorded: list[Recorded], new: NewEvents) -> None:
+        super().keep(recorded, replace(new, command_id=None))
 
 
 class ForgetsWhoseCommand(SimulatedStore):
     """What was stored under a command id is told only to who asks first, not to who appends."""
 
-    def append(
-        self,
-        instance_id: str,
-        user_id: str,
-        events: Sequence[Event],
-        *,
-        command_id: str | None = None,
-        **options: Any,
-    ) -> Sequence[Recorded]:
-        recorded = super().append(instance_id, user_id, events, **options)
-        self.commands.setdefault(command_id or "", list(recorded))
-        return recorded
+    def append(self, new: NewEvents) -> StoredCommand:
+        stored = super().append(replace(new, command_id=None))
+        self.commands.setdefault(new.command_id or "", stored)
+        return stored
 
 
 class ReadsLate(SimulatedStore):
@@ -428,28 +419,26 @@ def _records_whatever_was_sent(self: HumanUser, sent: PhoneVerificationCodeSent,
 class DecidesOnce(Commands):
     """After a conflict, the first decision is stored all the same."""
 
-    def _carry_out(
-        self, user_id: str, decide: Decision, by: By, result: Result
-    ) -> tuple[HumanUser, Sequence[Recorded]]:
+    def _carry_out(self, user_id: str, decide: Decision, *arguments: Any) -> tuple[HumanUser, Sequence[Recorded]]:
         decided: list[Event] = []
 
         def once(user: HumanUser, now: datetime) -> list[Event]:
             decided.extend([] if decided else decide(user, now))
             return list(decided)
 
-        return super()._carry_out(user_id, once, by, result)
+        return super()._carry_out(user_id, once, *arguments)
 
 
 class TakesLostForDone(Commands):
     """No answer is taken for a good one."""
 
     def _carry_out(
-        self, user_id: str, decide: Decision, by: By, result: Result
+        self, user_id: str, decide: Decision, by: By, *arguments: Any
     ) -> tuple[HumanUser, Sequence[Recorded]]:
         try:
-            return super()._carry_out(user_id, decide, by, result)
+            return super()._carry_out(user_id, decide, by, *arguments)
         except StoreUnavailable:
-            user = self._load(user_id)
+            user = self._load(user_id, by)
             return user, list(self._store.load(self._instance_id, user_id))[-1:]
 
 

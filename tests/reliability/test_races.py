@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from humanuser import Event, Recorded, SequenceConflict
+from humanuser import NewEvents, SequenceConflict, StoredCommand
 from humanuser_adapters.database import Database
 from reliability.proof import Figure
 from reliability.races import Call, State, explained, race, store_of
@@ -54,12 +53,12 @@ def test_a_store_that_takes_stale_decisions_is_noticed(any_database: Database, m
     store = store_of(any_database)
     append = store.append
 
-    def careless(instance_id: str, user_id: str, events: Sequence[Event], **rest: Any) -> Sequence[Recorded]:
+    def careless(new: NewEvents) -> StoredCommand:
         while True:
             try:
-                return append(instance_id, user_id, events, **rest)
+                return append(new)
             except SequenceConflict:
-                rest["after"] = len(store.load(instance_id, user_id))
+                new = replace(new, after=len(store.load(new.instance_id, new.user_id)))
 
     monkeypatch.setattr(store, "append", careless)
 

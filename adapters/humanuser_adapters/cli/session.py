@@ -233,7 +233,7 @@ def _keys(settings: Settings) -> Keys:
 
 
 class LostKeys(Exception):
-    """The key file is missing beside existing events. In place of a vault, it refuses to seal and to open codes."""
+    """The key file is missing beside existing events. In place of a vault, it refuses every use of a key."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -247,6 +247,14 @@ class LostKeys(Exception):
 
     def open(self, sealed: SealedCode, owner: CodeOwner) -> NoReturn:
         del sealed, owner
+        raise CodeUnreadable(str(self))
+
+    def fingerprint(self, request: bytes) -> NoReturn:
+        del request
+        raise CodeUnreadable(str(self))
+
+    def is_fingerprint(self, fingerprint: str, request: bytes) -> NoReturn:
+        del fingerprint, request
         raise CodeUnreadable(str(self))
 
 

@@ -20,6 +20,7 @@ from eventsourcing.persistence import (
 from humanuser_adapters.event_store.recorder import (
     DEFAULT_AGGREGATE_TYPE,
     DEFAULT_INSTANCE,
+    CommandRows,
     Envelope,
     EventRecorder,
     Row,
@@ -51,7 +52,7 @@ class MemoryEventRecorder(EventRecorder):
         self._lock = ForkSafeLock()
         self._log: list[_Kept] = []
         self._streams: dict[tuple[str, str, str], list[Row]] = {}
-        self._commands: dict[tuple[str, str], list[Row]] = {}
+        self._commands: dict[tuple[str, str], CommandRows] = {}
         self._listeners: frozenset[threading.Event] = frozenset()
 
     def insert_events(
@@ -74,7 +75,8 @@ class MemoryEventRecorder(EventRecorder):
             for one in kept:
                 self._streams.setdefault(one.stream, []).append(one.row)
             if envelope.command_id is not None:
-                self._commands[envelope.instance_id, envelope.command_id] = [one.row for one in kept]
+                command = CommandRows([one.row for one in kept], envelope.fingerprint)
+                self._commands[envelope.instance_id, envelope.command_id] = command
         for listener in self._listeners:
             listener.set()
         return [one.row.position for one in kept]
@@ -100,9 +102,9 @@ class MemoryEventRecorder(EventRecorder):
         behind.sort(key=lambda row: (row.instance_id, row.aggregate_id, row.sequence))
         return behind[:limit]
 
-    def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
+    def select_command(self, instance_id: str, command_id: str) -> CommandRows | None:
         with self._lock:
-            return list(self._commands.get((instance_id, command_id), ()))
+            return self._commands.get((instance_id, command_id))
 
     def select_ids(self, instance_id: str, aggregate_type: str, *, after: str = "", limit: int) -> Sequence[str]:
         with self._lock:

@@ -130,9 +130,48 @@ SCHEMA = (
         """,
         "CREATE INDEX humanuser_events_type ON humanuser_events (aggregate_type, position)",
     ),
+    (
+        "ALTER TABLE humanuser_events ADD COLUMN fingerprint text",
+        # the older function stays, for processes of the release before that still run
+        """
+        CREATE FUNCTION humanuser_append_command(
+            instance text, kind text, command text, fingerprint text, made_at timestamptz, made_by text, owned_by text,
+            version integer, after bigint, ids text[], sequences bigint[], types text[], payloads text[]
+        ) RETURNS bigint[] LANGUAGE plpgsql AS $$
+        DECLARE
+            positions bigint[];
+        BEGIN
+            -- not max(): on a table that was empty when this was planned, that reads all of it
+            IF after <> coalesce((
+                SELECT e.sequence FROM humanuser_events e
+                WHERE e.instance_id = instance AND e.aggregate_type = kind AND e.aggregate_id = ids[1]
+                ORDER BY e.instance_id DESC, e.aggregate_type DESC, e.aggregate_id DESC, e.sequence DESC LIMIT 1
+            ), 0) THEN
+                RAISE unique_violation USING MESSAGE = 'the history does not end at ' || after;
+            END IF;
+            -- Whoever holds this lock may still store positions behind the last one there is now.
+            PERFORM pg_advisory_xact_lock_shared(
+                'humanuser_positions'::regclass::oid::bigint::bit(32)::integer,
+                (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions)::bit(32)::integer
+            );
+            WITH stored AS (
+                INSERT INTO humanuser_events (
+                    position, instance_id, aggregate_type, aggregate_id, sequence, event_type, revision, created_at,
+                    creator, owner, payload, in_tx_order, command_id, fingerprint
+                )
+                SELECT nextval('humanuser_positions'), instance, kind, e.id, e.sequence, e.type, version, made_at,
+                    made_by, owned_by, e.payload::json, e.number, command, fingerprint
+                FROM unnest(ids, sequences, types, payloads) WITH ORDINALITY AS e(id, sequence, type, payload, number)
+                RETURNING position
+            )
+            SELECT array_agg(s.position ORDER BY s.position) INTO positions FROM stored s;
+            RETURN positions;
+        END $$
+        """,
+    ),
 )
 
-_APPEND = "SELECT humanuser_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_APPEND = "SELECT humanuser_append_command(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _LOCK_POSITIONS = """
     SELECT pg_advisory_xact_lock_shared(
         'humanuser_positions'::regclass::oid::bigint::bit(32)::integer,
@@ -224,21 +263,27 @@ class PostgreSQLEventRecorder(PostgreSQLTransactionRecorder):
     ) -> Sequence[int]:
         if tracking is not None:
             return super()._insert(stored_events, envelope, after, tracking)
-        envelope = replace(envelope, command_id=envelope.command_id or uuid.uuid4().hex)
+        ours = replace(envelope, command_id=envelope.command_id or uuid.uuid4().hex)
+        try:
+            with self._database.statement() as connection:
+                return _append(connection, stored_events, ours, after)
+        except StoreUnavailable:
+            return self._settle(stored_events, ours, after, drawn=envelope.command_id is None)
+
+    def _settle(
+        self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None, *, drawn: bool
+    ) -> Sequence[int]:
+        """Try again, for it is unknown whether the events were stored; if they were, they clash with themselves.
+
+        What is found under a command id that was *drawn* for this call is what this call stored. Under one that the
+        caller gave, others may have stored something else meanwhile: then the stored rows must be read.
+        """
         try:
             with self._database.statement() as connection:
                 return _append(connection, stored_events, envelope, after)
-        except StoreUnavailable:
-            return self._settle(stored_events, envelope, after)
-
-    def _settle(self, stored_events: Sequence[StoredEvent], envelope: Envelope, after: int | None) -> Sequence[int]:
-        """Once more, for nobody knows whether it was stored: if it was, its command id tells."""
-        try:
-            with self._database.statement() as connection:
-                return _append(connection, stored_events, envelope, after, again=True)
-        except RowsClash:  # perhaps with ourselves: the first one may have been under way still
-            if earlier := self.select_command(envelope.instance_id, str(envelope.command_id)):
-                return [row[0] for row in earlier]
+        except RowsClash:
+            if drawn and (stored := self.select_command(envelope.instance_id, str(envelope.command_id))):
+                return [row.position for row in stored.rows]
             raise
 
 
@@ -291,8 +336,6 @@ def _append(
     stored_events: Sequence[StoredEvent],
     envelope: Envelope,
     after: int | None,
-    *,
-    again: bool = False,
 ) -> Sequence[int]:
     positions: Sequence[int] = connection.execute(
         _APPEND,
@@ -300,7 +343,7 @@ def _append(
             envelope.instance_id,
             envelope.aggregate_type,
             envelope.command_id or uuid.uuid4().hex,
-            again,
+            envelope.fingerprint,
             text_of_time(envelope.created_at or datetime.now(UTC)),
             envelope.creator,
             envelope.owner,

@@ -31,6 +31,8 @@ class Envelope:
     owner: str = ""
     revision: int = 1
     command_id: str | None = None
+    fingerprint: str | None = None
+    """Of the request that the command id names."""
 
 
 class Row(NamedTuple):
@@ -48,6 +50,13 @@ class Row(NamedTuple):
     payload: str | bytes | None
     imported: bool = False
     """It happened elsewhere."""
+
+
+class CommandRows(NamedTuple):
+    """What one command stored: at least one row, in order."""
+
+    rows: Sequence[Row]
+    fingerprint: str | None
 
 
 class EventRecorder(ApplicationRecorder):
@@ -68,7 +77,8 @@ class EventRecorder(ApplicationRecorder):
         """Store the events, all or none, and give their positions.
 
         *after*, if given, is the sequence at which the aggregate's history must end. Raises the library's
-        ``IntegrityError`` if it does not, or if a sequence or command id is there already.
+        ``IntegrityError`` if it does not, or if a sequence or command id is there already, be it from an earlier try of
+        this very call.
         """
 
     @abstractmethod
@@ -92,8 +102,8 @@ class EventRecorder(ApplicationRecorder):
         """The next events of a type by instance, aggregate and sequence, up to the position *until*."""
 
     @abstractmethod
-    def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
-        """What one command stored, in order."""
+    def select_command(self, instance_id: str, command_id: str) -> CommandRows | None:
+        """What one command stored. Returns None if there is nothing."""
 
     @abstractmethod
     def select_ids(self, instance_id: str, aggregate_type: str, *, after: str = "", limit: int) -> Sequence[str]:

@@ -23,17 +23,18 @@ from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import (
     DEFAULT_AGGREGATE_TYPE,
     DEFAULT_INSTANCE,
+    CommandRows,
     Envelope,
     EventRecorder,
     Row,
     TrackingEventRecorder,
 )
 
-_ROW = """
-    SELECT position, instance_id, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload,
-        source_position IS NOT NULL
-    FROM humanuser_events
+_COLUMNS = """
+    position, instance_id, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload,
+    source_position IS NOT NULL
 """
+_ROW = f"SELECT {_COLUMNS} FROM humanuser_events"
 _STREAM = f"{_ROW} WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ? AND sequence > ? ORDER BY sequence"
 _LOG = f"{_ROW} WHERE position > ? AND position <= ? AND aggregate_type = ? ORDER BY position LIMIT ?"
 _HISTORIES = f"""
@@ -43,7 +44,9 @@ _HISTORIES = f"""
 """
 """In the order of the primary key, which CASE keeps the planners from leaving: SQLite would sort by the rest of it, and
 PostgreSQL, before it has statistics, all that is left, for every page."""
-_COMMAND = f"{_ROW} WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order"
+_COMMAND = f"""
+    SELECT {_COLUMNS}, fingerprint FROM humanuser_events WHERE instance_id = ? AND command_id = ? ORDER BY in_tx_order
+"""
 _IDS = """
     SELECT DISTINCT aggregate_id FROM humanuser_events
     WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id > ? ORDER BY aggregate_id LIMIT ?
@@ -117,9 +120,10 @@ class SqlEventRecorder(EventRecorder):
         with self._database.read(at_length=True) as connection:
             return self._rows(connection, query, values)
 
-    def select_command(self, instance_id: str, command_id: str) -> Sequence[Row]:
+    def select_command(self, instance_id: str, command_id: str) -> CommandRows | None:
         with self._database.glance() as connection:
-            return self._rows(connection, _COMMAND, (instance_id, command_id))
+            stored = self._rows(connection, _COMMAND, (instance_id, command_id))
+        return CommandRows([Row._make(row[:-1]) for row in stored], stored[0][-1]) if stored else None
 
     def select_ids(self, instance_id: str, aggregate_type: str, *, after: str = "", limit: int) -> Sequence[str]:
         with self._database.read() as connection:
@@ -197,7 +201,9 @@ class SqlEventRecorder(EventRecorder):
     ) -> Sequence[int]:
         """Store the events and the tracking together, and give the positions. Raises ``RowsClash``."""
 
-    def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
+    def _rows(
+        self, connection: Connection, query: str, values: Sequence[object]
+    ) -> Sequence[Any]:  # Any: tuples of columns
         """All that *query* gives."""
         return connection.execute(query, values).fetchall()
 

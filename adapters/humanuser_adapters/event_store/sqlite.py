@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from eventsourcing import sqlite as library
 from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent, Tracking
@@ -17,7 +18,7 @@ from eventsourcing.utils import Environment, EnvType
 
 from humanuser_adapters.database import Connection, RowsClash, text_of_time
 from humanuser_adapters.event_row import EventRow
-from humanuser_adapters.event_store.recorder import Envelope, Row, recorder_options
+from humanuser_adapters.event_store.recorder import Envelope, recorder_options
 from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
 from humanuser_adapters.sqlite import SQLiteDatabase
 
@@ -49,13 +50,14 @@ SCHEMA = (
     ),
     ("ALTER TABLE humanuser_events ADD COLUMN source_position TEXT",),
     ("CREATE INDEX humanuser_events_type ON humanuser_events (aggregate_type, position)",),
+    ("ALTER TABLE humanuser_events ADD COLUMN fingerprint TEXT",),
 )
 
 _INSERT = """
     INSERT INTO humanuser_events (
         instance_id, aggregate_type, aggregate_id, sequence, event_type, revision, created_at, creator, owner, payload,
-        in_tx_order, command_id
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        in_tx_order, command_id, fingerprint
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_ROWS = """
     INSERT INTO humanuser_events (
@@ -89,7 +91,7 @@ class SQLiteEventRecorder(SqlEventRecorder):
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         connection.executemany(_INSERT_ROWS, [row.values(text_of_time(row.created_at)) for row in rows])
 
-    def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Row]:
+    def _rows(self, connection: Connection, query: str, values: Sequence[object]) -> Sequence[Any]:
         """All that *query* gives; a byte that is no UTF-8 spoils its own row, and not all of them."""
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - the database is a file
         try:
@@ -150,6 +152,7 @@ def _rows(envelope: Envelope, stored_events: Sequence[StoredEvent]) -> list[tupl
             _payload(stored_event.state),
             order,
             envelope.command_id,
+            envelope.fingerprint,
         )
         for order, stored_event in enumerate(stored_events, 1)
     ]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
-from humanuser import CommandIdReused, Event, Recorded, SequenceConflict, UnreadableEvent
+from humanuser import NewEvents, Recorded, SequenceConflict, StoredCommand, UnreadableEvent
 from humanuser_adapters.event_log import Entry, LogEnd, Place, Unreadable
 from humanuser_adapters.event_store.event_json import event_of, payload_of
 from humanuser_adapters.event_store.recorder import Envelope, EventRecorder, Row
@@ -30,58 +30,47 @@ class UserEventStore:
         """What of the user's history is behind *sequence*, in order. Raises what ``load`` does."""
         return _recorded(self._recorder.select_stream(instance_id, AGGREGATE_TYPE, user_id, after=sequence))
 
-    def append(
-        self,
-        instance_id: str,
-        user_id: str,
-        events: Sequence[Event],
-        *,
-        after: int,
-        created_at: datetime,
-        creator: str,
-        resource_owner: str,
-        command_id: str | None = None,
-    ) -> Sequence[Recorded]:
-        created_at = created_at.astimezone(UTC)
+    def append(self, new: NewEvents) -> StoredCommand:
+        created_at = new.created_at.astimezone(UTC)
         envelope = Envelope(
-            instance_id=instance_id,
+            instance_id=new.instance_id,
             aggregate_type=AGGREGATE_TYPE,
             created_at=created_at,
-            creator=creator,
-            owner=resource_owner,
+            creator=new.creator,
+            owner=new.resource_owner,
             revision=REVISION,
-            command_id=command_id,
+            command_id=new.command_id,
+            fingerprint=new.fingerprint,
         )
         stored = [
-            StoredEvent(user_id, sequence, event.type, payload_of(event))
-            for sequence, event in enumerate(events, after + 1)
+            StoredEvent(new.user_id, sequence, event.type, payload_of(event))
+            for sequence, event in enumerate(new.events, new.after + 1)
         ]
         try:
-            positions = self._recorder.insert_events(stored, envelope=envelope, after=after) or ()
+            positions = self._recorder.insert_events(stored, envelope=envelope, after=new.after) or ()
         except IntegrityError as error:
-            if command_id is not None and (earlier := self.find_command(instance_id, user_id, command_id)):
+            if new.command_id is not None and (earlier := self.find_command(new.instance_id, new.command_id)):
                 return earlier
             raise SequenceConflict(str(error)) from error
-        return [
+        recorded = [
             Recorded(
-                instance_id=instance_id,
-                user_id=user_id,
+                instance_id=new.instance_id,
+                user_id=new.user_id,
                 sequence=sequence,
                 created_at=created_at,
-                creator=creator,
-                resource_owner=resource_owner,
+                creator=new.creator,
+                resource_owner=new.resource_owner,
                 event=event,
                 revision=REVISION,
                 position=position,
             )
-            for sequence, (event, position) in enumerate(zip(events, positions, strict=True), after + 1)
+            for sequence, (event, position) in enumerate(zip(new.events, positions, strict=True), new.after + 1)
         ]
+        return StoredCommand(recorded, new.fingerprint)
 
-    def find_command(self, instance_id: str, user_id: str, command_id: str) -> Sequence[Recorded]:
-        recorded = _recorded(self._recorder.select_command(instance_id, command_id))
-        if recorded and recorded[0].user_id != user_id:
-            raise CommandIdReused(recorded[0].user_id)
-        return recorded
+    def find_command(self, instance_id: str, command_id: str) -> StoredCommand | None:
+        found = self._recorder.select_command(instance_id, command_id)
+        return found and StoredCommand(_recorded(found.rows), found.fingerprint)
 
     def read_all(self, *, after: int, limit: int) -> Sequence[Recorded]:
         return _recorded(self._recorder.select_log(AGGREGATE_TYPE, after=after, limit=limit))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast, get_args
 
-from humanuser import Accepted, Commands, Event, EventStore, Recorded, Sms, SmsOutcome, SmsSender, Unknown
+from humanuser import Accepted, Commands, EventStore, NewEvents, Sms, SmsOutcome, SmsSender, StoredCommand, Unknown
 from humanuser_adapters.log_fields import about
 from humanuser_adapters.telemetry.installed import telemetry_installed
 from humanuser_adapters.telemetry.measurements import APPEND, COMMAND, COMMAND_NAME, OUTCOME, PROVIDER, SMS
@@ -58,29 +57,9 @@ class MeasuredStore:
         self.read_all = store.read_all
         self.head = store.head
 
-    def append(
-        self,
-        instance_id: str,
-        user_id: str,
-        events: Sequence[Event],
-        *,
-        after: int,
-        created_at: datetime,
-        creator: str,
-        resource_owner: str,
-        command_id: str | None = None,
-    ) -> Sequence[Recorded]:
+    def append(self, new: NewEvents) -> StoredCommand:
         with self._telemetry.measure(APPEND, "append", {}):
-            return self._store.append(
-                instance_id,
-                user_id,
-                events,
-                after=after,
-                created_at=created_at,
-                creator=creator,
-                resource_owner=resource_owner,
-                command_id=command_id,
-            )
+            return self._store.append(new)
 
 
 class MeasuredSms:

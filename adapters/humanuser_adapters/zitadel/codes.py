@@ -57,5 +57,11 @@ class WithZitadelCodes:
             raise CodeUnreadable("what ZITADEL sealed is spoilt, or the key is another one")
         return VerificationCode(clear)
 
+    def fingerprint(self, request: bytes) -> str:
+        return self._vault.fingerprint(request)
+
+    def is_fingerprint(self, fingerprint: str, request: bytes) -> bool:
+        return self._vault.is_fingerprint(fingerprint, request)
+
 
 __all__ = ["WithZitadelCodes", "zitadel_keys"]

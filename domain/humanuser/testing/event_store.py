@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from humanuser.errors import CommandIdReused, SequenceConflict
+from humanuser.errors import SequenceConflict
 from humanuser.events import (
     Event,
     HumanUserAdded,
@@ -21,7 +22,7 @@ from humanuser.events import (
     UnknownEvent,
 )
 from humanuser.phone_number import PhoneNumber
-from humanuser.ports import EventStore
+from humanuser.ports import EventStore, NewEvents, StoredCommand
 from humanuser.testing.histories import AT
 from humanuser.verification_code import SealedCode
 
@@ -119,35 +120,78 @@ class EventStoreContract:
         assert [len(page) for page in pages] == [2, 1]
         assert [recorded for page in pages for recorded in page] == appended
 
-    def test_a_command_given_twice_is_answered_with_the_first_result(self, store: EventStore) -> None:
-        first = _append(store, ADDED, CODE, command_id="command1")
+    def test_a_repeated_command_stores_nothing_and_returns_what_is_stored(self, store: EventStore) -> None:
+        first = store.append(_new(ADDED, CODE, command_id="command1", fingerprint="key:1"))
 
-        again = _append(store, ADDED, CHANGED, command_id="command1")
+        again = store.append(_new(ADDED, CHANGED, command_id="command1", fingerprint="key:2"))
 
-        assert list(again) == list(first)
-        assert list(store.find_command("default", "user1", "command1")) == list(first)
-        assert len(store.load("default", "user1")) == 2
+        assert (list(again.recorded), again.fingerprint) == (list(first.recorded), "key:1")
+        assert list(store.load("default", "user1")) == list(first.recorded)
 
-    def test_a_command_id_is_one_users_in_one_instance(self, store: EventStore) -> None:
-        _append(store, ADDED, command_id="command1")
+    def test_a_command_id_stored_for_another_user_returns_what_is_stored(self, store: EventStore) -> None:
+        first = store.append(_new(ADDED, CODE, command_id="command1", fingerprint="key:1"))
 
-        with pytest.raises(CommandIdReused) as reused:
-            _append(store, ADDED, user_id="user2", command_id="command1")
-        assert reused.value.user_id == "user1"
-        with pytest.raises(CommandIdReused):
-            store.find_command("default", "user2", "command1")
+        again = store.append(_new(ADDED, CHANGED, user_id="user2", command_id="command1", fingerprint="key:1"))
+
+        assert list(again.recorded) == list(first.recorded)
+        assert [recorded.user_id for recorded in again.recorded] == ["user1", "user1"]
         assert list(store.load("default", "user2")) == []
-        elsewhere = _append(store, ADDED, instance_id="other", command_id="command1")
-        assert [recorded.instance_id for recorded in elsewhere] == ["other"]
-        assert list(store.find_command("other", "user1", "command1")) == list(elsewhere)
 
-    def test_an_unknown_command_stored_nothing(self, store: EventStore) -> None:
-        assert list(store.find_command("default", "user1", "command1")) == []
+    def test_a_command_is_found_by_its_id(self, store: EventStore) -> None:
+        first = store.append(_new(ADDED, CODE, command_id="command1", fingerprint="key:1"))
+        store.append(_new(CHANGED, after=2))
+
+        found = store.find_command("default", "command1")
+
+        assert found is not None
+        assert (list(found.recorded), found.fingerprint) == (list(first.recorded), "key:1")
+
+    def test_a_command_stored_without_a_fingerprint_has_none(self, store: EventStore) -> None:
+        stored = store.append(_new(ADDED, command_id="command1"))
+
+        found = store.find_command("default", "command1")
+
+        assert found is not None
+        assert (stored.fingerprint, found.fingerprint) == (None, None)
+
+    def test_an_unknown_command_is_not_found(self, store: EventStore) -> None:
+        store.append(_new(ADDED))
+
+        assert store.find_command("default", "command1") is None
+
+    def test_instances_do_not_share_command_ids(self, store: EventStore) -> None:
+        store.append(_new(ADDED, command_id="command1", fingerprint="key:1"))
+
+        assert store.find_command("other", "command1") is None
+        elsewhere = store.append(_new(ADDED, instance_id="other", command_id="command1", fingerprint="key:2"))
+
+        found = store.find_command("other", "command1")
+        assert [recorded.instance_id for recorded in elsewhere.recorded] == ["other"]
+        assert found is not None
+        assert (list(found.recorded), found.fingerprint) == (list(elsewhere.recorded), "key:2")
+
+    @pytest.mark.parametrize("users", [1, 8])
+    def test_a_command_repeated_concurrently_returns_what_is_stored_to_all(self, store: EventStore, users: int) -> None:
+        """Each repetition decides other events, as commands do: another code, and another id for a new user."""
+        start = threading.Barrier(8)
+
+        def write(number: int) -> StoredCommand:
+            code = CODE.model_copy(update={"expiry": number})
+            new = _new(ADDED, code, user_id=f"user{number % users}", command_id="command1", fingerprint="key:1")
+            start.wait()
+            return store.append(new)
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(write, range(8)))
+
+        stored = [recorded for number in range(users) for recorded in store.load("default", f"user{number}")]
+        assert [recorded.sequence for recorded in stored] == [1, 2]
+        assert [(list(answer.recorded), answer.fingerprint) for answer in answers] == [(stored, "key:1")] * 8
 
     def test_the_time_is_kept_to_the_microsecond(self, store: EventStore) -> None:
         moment = AT + timedelta(microseconds=123456)
 
-        store.append("default", "user1", [ADDED], after=0, created_at=moment, creator="a", resource_owner="o")
+        store.append(replace(_new(ADDED), created_at=moment))
 
         assert store.load("default", "user1")[0].created_at == moment
 
@@ -180,7 +224,9 @@ class EventStoreContract:
         for user_id, history in histories.items():
             assert list(store.load("default", user_id)) == history
         for command_id, stored in commands.items():
-            assert list(store.find_command("default", stored[0].user_id, command_id)) == list(stored)
+            found = store.find_command("default", command_id)
+            assert found is not None
+            assert list(found.recorded) == list(stored)
         read: list[Recorded] = []
         while page := store.read_all(after=read[-1].position if read else 0, limit=100):
             assert not read or page[0].position > read[-1].position
@@ -236,13 +282,26 @@ def _append(
     after: int = 0,
     command_id: str | None = None,
 ) -> Sequence[Recorded]:
-    return store.append(
-        instance_id,
-        user_id,
-        events,
+    new = _new(*events, user_id=user_id, instance_id=instance_id, after=after, command_id=command_id)
+    return store.append(new).recorded
+
+
+def _new(
+    *events: Event,
+    user_id: str = "user1",
+    instance_id: str = "default",
+    after: int = 0,
+    command_id: str | None = None,
+    fingerprint: str | None = None,
+) -> NewEvents:
+    return NewEvents(
+        instance_id=instance_id,
+        user_id=user_id,
+        events=events,
         after=after,
         created_at=AT,
         creator="admin",
         resource_owner="org1",
         command_id=command_id,
+        fingerprint=fingerprint,
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -36,7 +36,7 @@ from humanuser.events import (
 )
 from humanuser.human_user import HumanUser, PendingCode
 from humanuser.policy import CodeLimit, Policy
-from humanuser.ports import CodeVault, EventStore
+from humanuser.ports import CodeVault, EventStore, NewEvents, StoredCommand
 from humanuser.testing.histories import AT
 from humanuser.testing.life_model import (
     DRAWN,
@@ -69,6 +69,9 @@ RENEW = ["ask for a code", "resend by v2"]
 VERIFY = ["verify", "verify by v2"]
 REMOVE = ["remove", "remove by v2"]
 
+BEHIND = ["load", "find_command"]
+"""The calls of the store between which a repetition can come."""
+
 SOMETHING_ELSE: list[Event] = [
     UnknownEvent("user.human.profile.changed", b"{}"),
     InitialisationCodeAdded(),
@@ -100,6 +103,12 @@ class TransparentVault:
         if whose != [owner.instance_id, owner.user_id]:
             raise CodeUnreadable("another user's")
         return VerificationCode(characters)
+
+    def fingerprint(self, request: bytes) -> str:
+        return hashlib.sha256(request).hexdigest()
+
+    def is_fingerprint(self, fingerprint: str, request: bytes) -> bool:
+        return fingerprint == self.fingerprint(request)
 
 
 class PhoneLife(RuleBasedStateMachine):
@@ -251,24 +260,28 @@ class PhoneLife(RuleBasedStateMachine):
     def time_passes_or_jumps_back(self, span: timedelta) -> None:
         self.now += span
 
-    @rule()
-    def the_last_request_comes_again(self) -> None:
+    @rule(permitted=permissions)
+    def the_last_request_comes_again(self, permitted: bool) -> None:
+        """The caller may have lost or been given the permission meanwhile."""
         assert self.last_request is not None
-        self.give(self.last_request)
+        self.give(replace(self.last_request, permitted=permitted))
 
-    @rule(key=keys, command=st.sampled_from([*SET, *VERIFY, *RENEW, *REMOVE]), return_code=st.booleans())
-    def a_request_comes_twice_at_once(self, key: Key, command: str, return_code: bool) -> None:
+    @rule(
+        key=keys, command=st.sampled_from([*SET, *VERIFY, *RENEW, *REMOVE]), return_code=st.booleans(),
+        behind=st.sampled_from(BEHIND),
+    )  # fmt: skip
+    def a_request_comes_twice_at_once(self, key: Key, command: str, return_code: bool, behind: str) -> None:
         by = By(key[1], command_id=self._unused_command_id())
         code = self._right_code(key)
         request = Request(command=command, key=key, by=by, phone="+12015550123", code=code, return_code=return_code)
-        self.give(request, meanwhile=request)
+        self.give(request, meanwhile=request, behind=behind)
 
     @rule(data=st.data(), key=keys)
     def two_with_one_command_id_come_at_once(self, data: st.DataObject, key: Key) -> None:
         command_id = self._unused_command_id()
         both = data.draw(st.tuples(self._requests(key), self._requests(key)))
         one, other = (replace(request, by=replace(request.by, command_id=command_id)) for request in both)
-        self.give(one, meanwhile=other)
+        self.give(one, meanwhile=other, behind=data.draw(st.sampled_from(BEHIND)))
 
     @rule(data=st.data(), key=keys)
     def another_comes_between(self, data: st.DataObject, key: Key) -> None:
@@ -344,21 +357,26 @@ class PhoneLife(RuleBasedStateMachine):
     @invariant()
     def every_command_id_is_remembered(self) -> None:
         for (instance_id, command_id), recorded in self.stored_commands.items():
-            assert list(self.store.find_command(instance_id, recorded[0].user_id, command_id)) == recorded
+            found = self.store.find_command(instance_id, command_id)
+            assert found is not None
+            assert list(found.recorded) == recorded
 
     # How a request is given and its answer judged.
 
-    def give(self, request: Request, *, meanwhile: Request | None = None) -> Answer:
-        """Give *request*, and hold what comes of it to the model. *meanwhile* is given behind its back."""
+    def give(self, request: Request, *, meanwhile: Request | None = None, behind: str = "load") -> Answer:
+        """Give *request*, and hold what comes of it to the model.
+
+        *meanwhile* is given right after the call of the store that *behind* names.
+        """
         store: EventStore = self.store
         if meanwhile is not None:
             between = [meanwhile]
-            store = _Interleaved(self.store, lambda: between and self.give(between.pop()))
-        verdict = self.model.verdict(request, self.now)
+            store = _Interleaved(self.store, lambda: between and self.give(between.pop()), behind)
+        verdict, found = self.model.verdict(request, self.now), self.model.knows(request)
         answer = self._answer(request, store)
-        after_all = self.model.verdict(request, self.now)
-        if verdict.story or after_all.by_command_id:  # else it was refused on what it saw first
-            verdict = after_all
+        found |= behind == "load" and self.model.knows(request)
+        if verdict.story or found:  # else it was refused on what it saw first
+            verdict = self.model.verdict(request, self.now)
         self.last_request = request
         self._judge(request, verdict, answer)
         if meanwhile is None:
@@ -424,10 +442,10 @@ class PhoneLife(RuleBasedStateMachine):
         if verdict.refusal is not None:
             assert told is verdict.refusal
         elif verdict.repeated is not None:
-            assert told == verdict.repeated.answer_to(request)
+            assert told == verdict.repeated.answer()
         else:
             done = self._done(request, story)
-            assert told == done.answer_to(request)
+            assert told == done.answer()
             self._remember(request, new, done)
 
     def _done(self, request: Request, story: tuple[Line, ...]) -> Done:
@@ -439,7 +457,7 @@ class PhoneLife(RuleBasedStateMachine):
             change_date=self.now,
             resource_owner=user.owner or request.by.organization,
         )
-        return Done(request.key[1], request.by.creator, details, story)
+        return Done(request, details, story)
 
     def _judge_wait(self, request: Request, refusal: Answer) -> None:
         """After ``retry_after`` no limit refuses the same request, and just before it one still does."""
@@ -512,13 +530,15 @@ class PhoneLife(RuleBasedStateMachine):
         user = self.model.users[key]
         if not user.there:
             return
-        arguments: dict[str, Any] = {  # Any: keyword arguments of several types
-            "created_at": self.now, "creator": "host", "resource_owner": user.owner,
-        }  # fmt: skip
+        instance_id, user_id = key
+        new = NewEvents(
+            instance_id=instance_id, user_id=user_id, events=[event], after=user.sequence, created_at=self.now,
+            creator="host", resource_owner=user.owner,
+        )  # fmt: skip
         for stale in {0, user.sequence - 1} - {user.sequence}:
             with pytest.raises(SequenceConflict):
-                self.store.append(*key, [event], after=stale, **arguments)
-        appended = self.store.append(*key, [event], after=user.sequence, **arguments)
+                self.store.append(replace(new, after=stale))
+        appended = self.store.append(new).recorded
         assert [one.event for one in appended] == [event]
         assert self._newly_stored(key) == list(appended)
         self._take_in(key, appended[0])
@@ -561,18 +581,27 @@ class PhoneLife(RuleBasedStateMachine):
 
 
 class _Interleaved:
-    """A store that lets somebody else in whenever a history was loaded."""
+    """A store that lets somebody else in whenever a history was loaded, or a command was looked for."""
 
-    def __init__(self, store: EventStore, between: Callable[[], object]) -> None:
+    def __init__(self, store: EventStore, between: Callable[[], object], behind: str = "load") -> None:
         self._store = store
         self._between = between
-        self.append, self.find_command = store.append, store.find_command
-        self.read_all, self.head = store.read_all, store.head
+        self._behind = behind
+        self.append, self.read_all, self.head = store.append, store.read_all, store.head
 
     def load(self, instance_id: str, user_id: str) -> Sequence[Recorded]:
         loaded = list(self._store.load(instance_id, user_id))
-        self._between()
+        self._let_in("load")
         return loaded
+
+    def find_command(self, instance_id: str, command_id: str) -> StoredCommand | None:
+        found = self._store.find_command(instance_id, command_id)
+        self._let_in("find_command")
+        return found
+
+    def _let_in(self, behind: str) -> None:
+        if behind == self._behind:
+            self._between()
 
 
 def _is_limit(refusal: type[DomainError] | None) -> bool:

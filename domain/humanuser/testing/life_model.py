@@ -153,42 +153,39 @@ class Request:
             case _:
                 return self.by.creator != self.key[1]
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What a command id is bound to."""
+        match self.command:
+            case "add":
+                asked: tuple[object, ...] = (self.phone, self.verified)
+            case "change" | "set verified":
+                asked = (self.phone,)
+            case "set by v2" | "set verified by v2":
+                asked = (self.phone, self.return_code)
+            case "verify" | "verify by v2":
+                asked = (self.code,)
+            case "resend by v2":
+                asked = (self.return_code,)
+            case "record sent":
+                asked = (self.code_sequence,)
+            case _:
+                asked = ()
+        return (self.command, self.key, self.by, *asked)
+
 
 @dataclass(frozen=True)
 class Done:
     """What a request came to."""
 
-    user_id: str
-    creator: str
+    request: Request
     details: Details
     story: tuple[Line, ...] = field(repr=False)
 
-    def is_of(self, request: Request) -> bool:  # noqa: PLR0911 - one case a command
-        """Whether *request* can have done this, and not something else that it has the command id of."""
-        number, (what, told), (last, _) = NUMBERS.get(request.phone), self.story[0], self.story[-1]
-        match request.command:
-            case "add":
-                proof = "verified" if request.verified else "code"
-                return (what, told) == ("added", number or "") and (number is None or last == proof)
-            case "change" | "set by v2":
-                return (what, told) == ("changed", number) and last in ("code", "returned code")
-            case "set verified" | "set verified by v2":
-                return last == "verified" and (what == "verified" or (what, told) == ("changed", number))
-            case "verify" | "verify by v2":
-                return what in ("verified", "failed")
-            case "ask for a code" | "resend by v2":
-                return what in ("code", "returned code")
-            case "record sent":
-                return what == "sent"
-            case _:
-                return what == "removed"
-
-    def answer_to(self, request: Request) -> Refusal | Details | PhoneSet:
-        """What *request* is told, be it the one that did this or one that comes again with its command id."""
-        if not self.is_of(request):
-            return CommandIdReused
+    def answer(self) -> Refusal | Details | PhoneSet:
+        """What the caller is told, now or when the request comes again with its command id."""
         what, characters = self.story[-1]
-        match request.command:
+        match self.request.command:
             case "verify" | "verify by v2" if what == "failed":
                 return CodeInvalid
             case "set by v2" | "set verified by v2" | "resend by v2":
@@ -204,11 +201,6 @@ class Verdict:
     refusal: Refusal | None = None
     repeated: Done | None = None
     story: tuple[Line, ...] = ()
-
-    @property
-    def by_command_id(self) -> bool:
-        """Whether what was done before under the command id tells all."""
-        return self.repeated is not None or self.refusal is CommandIdReused
 
 
 @dataclass
@@ -365,19 +357,24 @@ class Model:
     commands: dict[Key, Done] = field(default_factory=dict)
     """By instance and command id."""
 
+    def knows(self, request: Request) -> bool:
+        """Whether something was stored under its command id."""
+        return request.by.command_id is not None and (request.key[0], request.by.command_id) in self.commands
+
     def verdict(self, request: Request, now: datetime) -> Verdict:
         """What *request* must come to if it is given now."""
         if refusal := _ill_formed(request):
             return Verdict(refusal)
-        instance_id, user_id = request.key
-        if earlier := self.commands.get((instance_id, request.by.command_id or "")):
-            if earlier.user_id != user_id:
-                return Verdict(CommandIdReused)
-            if request.by.organization in ("", earlier.details.resource_owner):
-                if earlier.creator != request.by.creator:
-                    return Verdict(CommandIdReused)
-                return Verdict(NO_NUMBERS.get(request.phone) if "set" in request.command else None, repeated=earlier)
         user = self.users[request.key]
+        if earlier := self.commands.get((request.key[0], request.by.command_id or "")):
+            if earlier.request.key != request.key:
+                return Verdict(CommandIdReused)
+            if request.by.organization in ("", user.owner):
+                asks = Forbidden in REFUSALS[request.command]
+                if asks and user.speaks_against(Forbidden, request, now, self.policy):
+                    return Verdict(Forbidden)
+                same = earlier.request.content == request.content
+                return Verdict(repeated=earlier) if same else Verdict(CommandIdReused)
         for refusal in REFUSALS[request.command]:
             if user.speaks_against(refusal, request, now, self.policy):
                 return Verdict(refusal)
