@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from humanuser.caller import EVERY_ORGANIZATION
-from humanuser.clean_text import LONGEST_TEXT, is_clean_text
+from humanuser.clean_text import LONGEST_TEXT, is_clean_text, require_str
 from humanuser.command_result import Result, addition_of, begins_with, change_to
 from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
@@ -15,6 +15,7 @@ from humanuser.errors import (
     CodeInvalid,
     CommandIdReused,
     DomainError,
+    PhoneInvalid,
     SequenceConflict,
     TextInvalid,
     TooMuchContention,
@@ -31,9 +32,10 @@ from humanuser.events import (
     Recorded,
 )
 from humanuser.human_user import HumanUser
-from humanuser.phone_number import parse_phone_number
+from humanuser.phone_number import PhoneNumber, parse_phone_number
 from humanuser.policy import Policy
 from humanuser.ports import Clock, CodeGenerator, CodeVault, EventStore
+from humanuser.utc import as_utc
 from humanuser.verification_code import CodeOwner, VerificationCode
 
 DECISIONS = 5
@@ -58,12 +60,18 @@ class By:
 
     Something else that is asked for with the id of an earlier command is refused with ``CommandIdReused``."""
 
+    def __post_init__(self) -> None:
+        require_str("creator", self.creator)
+        require_str("organization", self.organization)
+        if self.command_id is not None:
+            require_str("command_id", self.command_id)
+
 
 class Commands:
     """The commands of one instance (tenant).
 
     Every one may raise ``StoreUnavailable``, ``UnreadableEvent`` and, when others keep changing the same user,
-    ``TooMuchContention``.
+    ``TooMuchContention``; and ``TypeError`` if an id, a number or a code is not a string.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class Commands:
         self._generate_code = generate_code
         self._policy = policy or Policy.recommended()
         self._instance_id = instance_id
+        require_str("instance_id", instance_id)
         if not is_clean_text(instance_id):
             raise ValueError("the instance id is empty, too long, or has control characters")
 
@@ -90,12 +99,13 @@ class Commands:
     ) -> Details:
         """Add a user of the organization *by.organization*; *phone*, if given, is what a person typed.
 
+        A number in the *profile* counts as typed, too; both may be given if they are the same number.
         Raises ``TextInvalid``, ``PhoneInvalid``, ``UserAlreadyExists``.
         """
         _require_id(user_id)
         _require_text("Organization", "" if by.organization == EVERY_ORGANIZATION else by.organization)
         _require_profile(profile)
-        number = parse_phone_number(phone, self._policy.phone) if phone else None
+        number = self._number_of(profile, phone)
         profile = profile.model_copy(update={"phone": number})
 
         def decide(user: HumanUser, _: datetime) -> list[Event]:
@@ -126,9 +136,9 @@ class Commands:
         ``CodeUsedUp``, ``CodeInvalid``, and ``CodeUnreadable`` if the vault has not the key.
         """
         _require_id(user_id)
+        given = VerificationCode(code)
         if not code:
             raise CodeEmpty
-        given = VerificationCode(code)
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
             return user.verify_phone(given, self._opened_code(user_id, user), now=now, policy=self._policy)
@@ -270,7 +280,7 @@ class Commands:
             user = self._load(user_id)
             if by.organization and user.resource_owner != by.organization:
                 user = HumanUser(sequence=user.sequence)  # not found, as if nothing had happened
-            now = self._clock()
+            now = as_utc(self._clock())
             try:
                 events = decide(user, now)
             except DomainError:
@@ -303,6 +313,16 @@ class Commands:
         if not stored or by.organization not in ("", stored[0].resource_owner):
             return None
         return self._load(user_id), _of(by, result, stored)
+
+    def _number_of(self, profile: HumanUserAdded, phone: str) -> PhoneNumber | None:
+        """The number of a new user, by the rules of the policy, also where the profile brings it."""
+        require_str("phone", phone)
+        typed = [phone] if phone else []
+        typed += [profile.phone.e164] if profile.phone else []
+        numbers = {parse_phone_number(text, self._policy.phone) for text in typed}
+        if len(numbers) > 1:
+            raise PhoneInvalid("Phone is invalid: the profile has another number")
+        return numbers.pop() if numbers else None
 
     def _load(self, user_id: str) -> HumanUser:
         return HumanUser.replay(self._store.load(self._instance_id, user_id))
@@ -344,6 +364,7 @@ def _proven(user: HumanUser, recorded: Sequence[Recorded]) -> Details:
 
 
 def _require_id(user_id: str) -> None:
+    require_str("user_id", user_id)
     if not user_id:
         raise UserIdMissing
     _require_text("User ID", user_id)

@@ -63,7 +63,7 @@ def show_user(
     with opened(read_settings(database=database)) as application:
         then = user_as_of(application.history(user_id), at=moment, sequence=sequence)
     if then is None:
-        fail(Exit.REFUSED, f"{UserNotFound.text()}{_when(moment, sequence)}")
+        fail(Exit.REFUSED, f"{UserNotFound.message}{_when(moment, sequence)}")
     show({"userId": user_id, **_fields(then, reveal=reveal)}, as_json=as_json)
 
 
@@ -81,7 +81,7 @@ def explain_user(
         past = history_until(application.history(user_id), at=moment)
         told = explain(past, now=moment or utc_now(), policy=settings.read_policy(), reveal=reveal)
     if not past:
-        fail(Exit.REFUSED, f"{UserNotFound.text()}{_when(moment)}")
+        fail(Exit.REFUSED, f"{UserNotFound.message}{_when(moment)}")
     if as_json:
         show_json(_entry(told, reveal=reveal))
     else:
