@@ -56,7 +56,6 @@ def show_user(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a user and the phone, now or as they were."""
     if at is not None and sequence is not None:
         fail(Exit.USAGE, "--at and --sequence are two ways to say when: give one of them")
     moment = _moment(at)
@@ -74,7 +73,6 @@ def explain_user(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell in plain words what happened to a user, and why the phone is verified, or not."""
     moment = _moment(at)
     settings = read_settings(database=database)
     with opened(settings) as application:
