@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,13 +42,16 @@ from humanuser_adapters.subscription import ConsumerFailed
 from humanuser_projections import explain, past_commands, user_as_of, user_details, user_phone, what_if
 
 Copy = Callable[[Any], Any]  # any value
+
+
+def pickled(protocol: int, value: Any) -> Any:  # as above
+    return pickle.loads(pickle.dumps(value, protocol))
+
+
 COPIES: dict[str, Copy] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    **{
-        f"pickle protocol {protocol}": lambda value, protocol=protocol: pickle.loads(pickle.dumps(value, protocol))
-        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
-    },
+    **{f"pickle protocol {one}": partial(pickled, one) for one in range(2, pickle.HIGHEST_PROTOCOL + 1)},
 }
 SECONDS = timedelta(seconds=3)
 ERRORS: list[BaseException] = [
