@@ -111,7 +111,7 @@ def refusals() -> str:
     """Every refusal of every command, in code and words."""
     rows = [
         f"| {command} | `{refusal.__name__}` | {answer.code.value} {answer.code.name} | {HTTP_STATUS[answer.code]} | "
-        f"`{answer.id}` | {refusal.text()} |"
+        f"`{answer.id}` | {refusal.message} |"
         for command, answers in REFUSALS.items()
         for refusal, answer in answers.items()
     ]

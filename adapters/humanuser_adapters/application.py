@@ -9,7 +9,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender
+from humanuser import (
+    Accepted,
+    Clock,
+    CodeVault,
+    Commands,
+    Permanent,
+    Policy,
+    Recorded,
+    SmsSender,
+    require_str,
+)
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.database_clock import DatabaseClock
@@ -225,10 +235,12 @@ class Application(NotPicklable):
 
     def send_again(self, message_id: str) -> bool:
         """Have an SMS that waits, or that was given up, sent now; False: there is no such one."""
+        require_str("message_id", message_id)
         return self._outbox.retry(self.instance_id, message_id)
 
     def drop_sms(self, message_id: str) -> bool:
         """Have an SMS never sent that waits or was given up; False: there is no such one."""
+        require_str("message_id", message_id)
         return self._outbox.drop(self.instance_id, message_id)
 
     def sms_reported(self, message_id: str, outcome: Accepted | Permanent) -> bool:
@@ -236,6 +248,7 @@ class Application(NotPicklable):
 
         May come several times and in any order. Raises ``StoreUnavailable``, ``UnreadableEvent``.
         """
+        require_str("message_id", message_id)
         notification = self._outbox.find(self.instance_id, message_id)
         if notification is None:
             return False

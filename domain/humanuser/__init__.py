@@ -1,7 +1,7 @@
 """The rules of a human user's phone number: no input, no output."""
 
 from humanuser.caller import EVERY_ORGANIZATION, Caller
-from humanuser.clean_text import LONGEST_TEXT, is_clean_text
+from humanuser.clean_text import LONGEST_TEXT, is_clean_text, require_str
 from humanuser.commands import By, Commands, Permit
 from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
@@ -83,6 +83,7 @@ from humanuser.ports import (
     StoredCommand,
     Unknown,
 )
+from humanuser.utc import as_utc
 from humanuser.verification_code import CodeFormat, CodeOwner, SealedCode, VerificationCode
 
 __all__ = [
@@ -178,6 +179,8 @@ __all__ = [
     "UserState",
     "UserUnlocked",
     "VerificationCode",
+    "as_utc",
     "is_clean_text",
     "parse_phone_number",
+    "require_str",
 ]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from humanuser.caller import EVERY_ORGANIZATION
-from humanuser.clean_text import LONGEST_TEXT, is_clean_text
+from humanuser.clean_text import LONGEST_TEXT, is_clean_text, require_str
 from humanuser.command_request import Request, canonical
 from humanuser.details import Details, PhoneSet
 from humanuser.errors import (
     CodeEmpty,
     CodeInvalid,
     CommandIdReused,
+    PhoneInvalid,
     SequenceConflict,
     TextInvalid,
     TooMuchContention,
@@ -29,9 +30,10 @@ from humanuser.events import (
     Recorded,
 )
 from humanuser.human_user import HumanUser
-from humanuser.phone_number import parse_phone_number
+from humanuser.phone_number import PhoneNumber, parse_phone_number
 from humanuser.policy import Policy
 from humanuser.ports import Clock, CodeGenerator, CodeVault, EventStore, NewEvents, StoredCommand
+from humanuser.utc import as_utc
 from humanuser.verification_code import CodeOwner, VerificationCode
 
 DECISIONS = 5
@@ -61,12 +63,18 @@ class By:
     give the command now is refused, whatever it came to then. Another request with the same id, however little it
     differs, is refused with ``CommandIdReused``."""
 
+    def __post_init__(self) -> None:
+        require_str("creator", self.creator)
+        require_str("organization", self.organization)
+        if self.command_id is not None:
+            require_str("command_id", self.command_id)
+
 
 class Commands:
     """The commands of one instance (tenant).
 
     Every one may raise ``StoreUnavailable``, ``UnreadableEvent`` and, when others keep changing the same user,
-    ``TooMuchContention``.
+    ``TooMuchContention``; and ``TypeError`` if an id, a number or a code is not a string.
     """
 
     def __init__(
@@ -85,6 +93,7 @@ class Commands:
         self._generate_code = generate_code
         self._policy = policy or Policy.recommended()
         self._instance_id = instance_id
+        require_str("instance_id", instance_id)
         if not is_clean_text(instance_id):
             raise ValueError("the instance id is empty, too long, or has control characters")
 
@@ -93,6 +102,7 @@ class Commands:
     ) -> Details:
         """Add a user of the organization *by.organization*; *phone*, if given, is what a person typed.
 
+        A number in the *profile* counts as typed, too; both may be given if they are the same number.
         Raises ``TextInvalid``, ``PhoneInvalid``, ``UserAlreadyExists``.
         """
         _require_id(user_id)
@@ -105,7 +115,7 @@ class Commands:
             "phone": phone,
             "verified": verified,
         }
-        number = parse_phone_number(phone, self._policy.phone) if phone else None
+        number = self._number_of(profile, phone)
         profile = profile.model_copy(update={"phone": number})
 
         def decide(user: HumanUser, _: datetime) -> list[Event]:
@@ -137,9 +147,9 @@ class Commands:
         ``CodeUsedUp``, ``CodeInvalid``, and ``CodeUnreadable`` if the vault has not the key.
         """
         _require_id(user_id)
+        given = VerificationCode(code)
         if not code:
             raise CodeEmpty
-        given = VerificationCode(code)
         request = {"command": "verify_phone", "code": code}
 
         def decide(user: HumanUser, now: datetime) -> list[Event]:
@@ -299,7 +309,7 @@ class Commands:
                 if by.organization in ("", user.resource_owner):
                     permitted(user)
                     return user, self._of_this_request(earlier, user_id, by, asked)
-            now = self._clock()
+            now = as_utc(self._clock())
             new = NewEvents(
                 instance_id=self._instance_id,
                 user_id=user_id,
@@ -353,6 +363,16 @@ class Commands:
         user = HumanUser.replay(self._store.load(self._instance_id, user_id))
         return user if by.organization in ("", user.resource_owner) else HumanUser(sequence=user.sequence)
 
+    def _number_of(self, profile: HumanUserAdded, phone: str) -> PhoneNumber | None:
+        """The number of a new user, by the rules of the policy, also where the profile brings it."""
+        require_str("phone", phone)
+        typed = [phone] if phone else []
+        typed += [profile.phone.e164] if profile.phone else []
+        numbers = {parse_phone_number(text, self._policy.phone) for text in typed}
+        if len(numbers) > 1:
+            raise PhoneInvalid("Phone is invalid: the profile has another number")
+        return numbers.pop() if numbers else None
+
     def _phone_set(self, user_id: str, user: HumanUser, recorded: Sequence[Recorded]) -> PhoneSet:
         match recorded[-1].event:
             case PhoneVerificationCodeAdded(code_returned=True, code=sealed) if sealed is not None:
@@ -387,6 +407,7 @@ def _permission(permit: Permit, *, needed: bool) -> Permitted:
 
 
 def _require_id(user_id: str) -> None:
+    require_str("user_id", user_id)
     if not user_id:
         raise UserIdMissing
     _require_text("User ID", user_id)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from humanuser.phone_number import PhoneNumber
+from humanuser.utc import as_utc
 from humanuser.verification_code import SealedCode
 
 OmitEmpty = Field(exclude_if=operator.not_)
@@ -248,7 +249,12 @@ class Recorded(_Envelope):
         position: int = 0,
         imported: bool = False,
     ) -> Self:
-        """All by name: some could be swapped."""
+        """All by name: some could be swapped. Raises ``ValueError`` if *created_at* has no time zone."""
+        created_at = as_utc(created_at)
         return cls._make(
             (instance_id, user_id, sequence, created_at, creator, resource_owner, event, revision, position, imported)
         )
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:  # Any: as the pickle protocol has it
+        """What pickle and copy give to ``__new__``."""
+        return (), self._asdict()

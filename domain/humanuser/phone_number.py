@@ -11,6 +11,7 @@ import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, ValidationResult
 from pydantic_core import core_schema
 
+from humanuser.clean_text import require_str
 from humanuser.errors import (
     PhoneCountryRefused,
     PhoneEmpty,
@@ -68,8 +69,9 @@ class PhoneNumber:
 def parse_phone_number(text: str, rules: PhoneRules) -> PhoneNumber:
     """The number that *text* stands for, in E.164.
 
-    Raises ``PhoneEmpty``, or ``PhoneInvalid`` or one of its kinds.
+    Raises ``PhoneEmpty``, or ``PhoneInvalid`` or one of its kinds; ``TypeError`` if it is not a string.
     """
+    require_str("phone", text)
     if not text:
         raise PhoneEmpty
     if rules.global_only:

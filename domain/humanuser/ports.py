@@ -13,7 +13,7 @@ from humanuser.phone_number import PhoneNumber
 from humanuser.verification_code import CodeFormat, CodeOwner, SealedCode, VerificationCode
 
 Clock = Callable[[], datetime]
-"""Tells the time: aware, UTC."""
+"""Tells the time: aware, in any zone; events hold it in UTC."""
 
 CodeGenerator = Callable[[CodeFormat], VerificationCode]
 """Draws an unpredictable code, each character evenly from the alphabet."""

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from humanuser.clean_text import require_str
+
 
 @dataclass(frozen=True, slots=True)
 class VerificationCode:
     """A code in clear. It is never printed, stored or logged; ``characters`` holds it for the SMS alone."""
 
     characters: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        require_str("code", self.characters)
 
     def matches(self, other: VerificationCode) -> bool:
         """Whether both are the same, in a time that does not tell where they differ."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import reduce
+from functools import partial, reduce
 
 from humanuser import (
     CodeInvalid,
@@ -31,8 +31,11 @@ from humanuser import (
 
 Refusal = type[DomainError]
 
+Proof = PhoneVerificationCodeAdded | PhoneVerified
+"""What becomes of a new user's number."""
+
 Decide = Callable[[HumanUser, Policy], list[Event]]
-"""A decision that knows everything but the user and the policy. Raises what it refuses."""
+"""A decision that knows everything but the user and the policy. Raises what it refuses. It can be pickled."""
 
 _TYPED = VerificationCode("as it was typed")
 """Stands for any code: events do not tell one."""
@@ -126,75 +129,78 @@ def _asked(  # noqa: C901, PLR0911 - one case a command
     pending = before.pending_code
     match events:
         case [HumanUserAdded() as profile]:
-            return CommandKind.ADD_USER, _add(profile, None)
+            return CommandKind.ADD_USER, partial(_add, profile=profile, proof=None)
         case [HumanUserAdded() as profile, (PhoneVerificationCodeAdded() | PhoneVerified()) as proof]:
-            return CommandKind.ADD_USER, _add(profile, proof)
+            return CommandKind.ADD_USER, partial(_add, profile=profile, proof=proof)
         case [PhoneChanged(phone=phone), PhoneVerified()]:
-            return CommandKind.VOUCH_FOR_PHONE, _vouch_for(phone)
+            return CommandKind.VOUCH_FOR_PHONE, partial(_vouch_for, phone=phone)
         case [PhoneChanged(phone=phone), PhoneVerificationCodeAdded() as code]:
-            return CommandKind.CHANGE_PHONE, _change(phone, code, now)
+            return CommandKind.CHANGE_PHONE, partial(_change, phone=phone, code=code, now=now)
         case [PhoneChanged(phone=phone)]:
-            return CommandKind.CHANGE_PHONE, _change(phone, PhoneVerificationCodeAdded(), now)
+            return CommandKind.CHANGE_PHONE, partial(_change, phone=phone, code=PhoneVerificationCodeAdded(), now=now)
         case [PhoneVerificationCodeAdded() as code]:
-            return CommandKind.ASK_FOR_CODE, _ask_for(code, now)
+            return CommandKind.ASK_FOR_CODE, partial(_ask_for, code=code, now=now)
         case [PhoneVerificationCodeSent() as sent] if pending:
-            return CommandKind.RECORD_SENT, _record_sent(sent, pending)
+            return CommandKind.RECORD_SENT, partial(_record_sent, sent=sent, code=pending)
         case [PhoneVerified()] if pending and pending.lives_at(now):
-            return CommandKind.VERIFY_PHONE, _verify(pending, now, pending_code=_TYPED)
+            return CommandKind.VERIFY_PHONE, partial(_verify, code=pending, now=now, pending_code=_TYPED)
         case [PhoneVerified()] if before.phone:
-            return CommandKind.VOUCH_FOR_PHONE, _vouch_for(before.phone)
+            return CommandKind.VOUCH_FOR_PHONE, partial(_vouch_for, phone=before.phone)
         case [PhoneVerificationFailed()] if pending:
-            return CommandKind.VERIFY_IN_VAIN, _verify(pending, now, pending_code=None)
+            return CommandKind.VERIFY_IN_VAIN, partial(_verify, code=pending, now=now, pending_code=None)
         case [PhoneRemoved()]:
-            return CommandKind.REMOVE_PHONE, lambda user, _: user.remove_phone()
+            return CommandKind.REMOVE_PHONE, _remove
         case _:
-            return None, lambda _, __: events
+            return None, partial(_what_happened, events=events)
 
 
-def _add(profile: HumanUserAdded, proof: PhoneVerificationCodeAdded | PhoneVerified | None) -> Decide:
-    def decide(user: HumanUser, policy: Policy) -> list[Event]:
-        if profile.phone:
-            _refuse_unless_allowed(profile.phone, policy)
-        code = _renewed(proof, policy) if isinstance(proof, PhoneVerificationCodeAdded) else proof
-        return user.add(profile, code)
-
-    return decide
-
-
-def _change(phone: PhoneNumber, code: PhoneVerificationCodeAdded, now: datetime) -> Decide:
-    def decide(user: HumanUser, policy: Policy) -> list[Event]:
-        _refuse_unless_allowed(phone, policy)
-        return user.change_phone(phone, _renewed(code, policy), now=now, policy=policy)
-
-    return decide
+def _add(
+    user: HumanUser,
+    policy: Policy,
+    *,
+    profile: HumanUserAdded,
+    proof: PhoneVerificationCodeAdded | PhoneVerified | None,
+) -> list[Event]:
+    if profile.phone:
+        _refuse_unless_allowed(profile.phone, policy)
+    code = _renewed(proof, policy) if isinstance(proof, PhoneVerificationCodeAdded) else proof
+    return user.add(profile, code)
 
 
-def _vouch_for(phone: PhoneNumber) -> Decide:
-    def decide(user: HumanUser, policy: Policy) -> list[Event]:
-        _refuse_unless_allowed(phone, policy)
-        return user.set_verified_phone(phone)
-
-    return decide
-
-
-def _ask_for(code: PhoneVerificationCodeAdded, now: datetime) -> Decide:
-    return lambda user, policy: user.add_code(_renewed(code, policy), now=now, policy=policy)
+def _change(
+    user: HumanUser, policy: Policy, *, phone: PhoneNumber, code: PhoneVerificationCodeAdded, now: datetime
+) -> list[Event]:
+    _refuse_unless_allowed(phone, policy)
+    return user.change_phone(phone, _renewed(code, policy), now=now, policy=policy)
 
 
-def _record_sent(sent: PhoneVerificationCodeSent, code: PendingCode) -> Decide:
-    def decide(user: HumanUser, _: Policy) -> list[Event]:
-        _refuse_unless_there(code, user)
-        return user.record_code_sent(sent, code_sequence=code.sequence)
-
-    return decide
+def _vouch_for(user: HumanUser, policy: Policy, *, phone: PhoneNumber) -> list[Event]:
+    _refuse_unless_allowed(phone, policy)
+    return user.set_verified_phone(phone)
 
 
-def _verify(code: PendingCode, now: datetime, *, pending_code: VerificationCode | None) -> Decide:
-    def decide(user: HumanUser, policy: Policy) -> list[Event]:
-        _refuse_unless_there(code, user)
-        return user.verify_phone(_TYPED, pending_code, now=now, policy=policy)
+def _ask_for(user: HumanUser, policy: Policy, *, code: PhoneVerificationCodeAdded, now: datetime) -> list[Event]:
+    return user.add_code(_renewed(code, policy), now=now, policy=policy)
 
-    return decide
+
+def _record_sent(user: HumanUser, _: Policy, *, sent: PhoneVerificationCodeSent, code: PendingCode) -> list[Event]:
+    _refuse_unless_there(code, user)
+    return user.record_code_sent(sent, code_sequence=code.sequence)
+
+
+def _verify(
+    user: HumanUser, policy: Policy, *, code: PendingCode, now: datetime, pending_code: VerificationCode | None
+) -> list[Event]:
+    _refuse_unless_there(code, user)
+    return user.verify_phone(_TYPED, pending_code, now=now, policy=policy)
+
+
+def _remove(user: HumanUser, _: Policy) -> list[Event]:
+    return user.remove_phone()
+
+
+def _what_happened(_: HumanUser, __: Policy, *, events: list[Event]) -> list[Event]:
+    return events
 
 
 def _refuse_unless_allowed(phone: PhoneNumber, policy: Policy) -> None:

@@ -59,7 +59,7 @@ def test_of_many_refusals_the_rare_ones_are_drawn_together(tmp_path: Path) -> No
 
     assert colours(drawn) == {*COLOURS, COLOUR_OF_THE_REST}
     assert "Other refusals (2)" in drawn
-    assert all(f"{refusal.text()} (2)" in drawn for refusal in REFUSALS[2:9])
+    assert all(f"{refusal.message} (2)" in drawn for refusal in REFUSALS[2:9])
 
 
 def test_a_right_code_that_came_too_late_is_told_from_a_wrong_one(tmp_path: Path) -> None:

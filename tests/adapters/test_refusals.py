@@ -138,7 +138,7 @@ def test_a_phone_is_told_alike_wherever_it_is_refused() -> None:
 def test_a_kind_of_invalid_phone_has_its_own_words_and_the_common_id(kind: type[DomainError]) -> None:
     error = call_error("change_phone", kind())
 
-    assert str(error) == f"{kind.text()} (PHONE-so0wa)"
+    assert str(error) == f"{kind.message} (PHONE-so0wa)"
 
 
 def test_how_long_to_wait_is_told() -> None:

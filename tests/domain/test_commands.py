@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
@@ -31,8 +32,10 @@ from humanuser import (
     PhoneChanged,
     PhoneEmpty,
     PhoneInvalid,
+    PhoneKindRefused,
     PhoneNotChanged,
     PhoneNotFound,
+    PhoneNotPossible,
     PhoneNumber,
     PhoneRemoved,
     PhoneVerificationCodeAdded,
@@ -137,6 +140,84 @@ def test_a_user_is_added_with_a_phone(
     assert events_of(store) == events
     assert HumanUser.replay(store.load("default", "user1")).phone == PhoneNumber(OLD)
     assert details == Details(sequence=2, creation_date=AT, change_date=AT, resource_owner="org1")
+
+
+@pytest.mark.parametrize("phone", ["", "+41 79 123 45 67"])
+def test_a_number_in_the_profile_is_the_users_number(commands: Commands, store: UserEventStore, phone: str) -> None:
+    profile = ADDED.model_copy(update={"phone": PhoneNumber(OLD)})
+
+    commands.add_human_user("user1", profile, phone=phone, by=ADMIN)
+
+    assert events_of(store) == [HumanUserAdded, PhoneVerificationCodeAdded]
+    assert HumanUser.replay(store.load("default", "user1")).phone == PhoneNumber(OLD)
+
+
+@pytest.mark.parametrize(
+    ("number", "phone", "refusal"),
+    [
+        (OLD, NEW, PhoneInvalid),
+        (OLD, "number", PhoneInvalid),
+        ("number", "", PhoneInvalid),
+        ("+4912", "", PhoneNotPossible),
+        ("+41900123456", "", PhoneKindRefused),
+    ],
+)
+def test_a_number_in_the_profile_that_is_another_or_no_number_is_refused(
+    commands: Commands, store: UserEventStore, number: str, phone: str, refusal: type[PhoneInvalid]
+) -> None:
+    profile = ADDED.model_copy(update={"phone": PhoneNumber(number)})
+
+    with pytest.raises(refusal) as refused:
+        commands.add_human_user("user1", profile, phone=phone, by=ADMIN)
+
+    assert type(refused.value) is refusal
+    assert store.head() == 0
+
+
+@pytest.mark.parametrize("prover", ["mallory", "login"], ids=["alone", "through a service"])
+@pytest.mark.parametrize("trick", ["nothing", "prove another number", "remove", "change and back", "new codes"])
+def test_nobody_guesses_more_than_a_hundred_times_in_a_row_at_one_number(
+    store: UserEventStore, vault: AesGcmVault, clock: FakeClock, trick: str, prover: str
+) -> None:
+    """Codes of 5 attempts, no more than the limits allow, for days; the service may not remove."""
+    own, victim = NEW, OLD
+    me, by = By("mallory"), By(prover)
+    commands = Commands(store, vault, clock, always_the_same)
+    commands.add_human_user("mallory", ADDED, by=ADMIN)
+    guesses = 0
+
+    def play_the_trick() -> None:
+        match trick:
+            case "prove another number":
+                commands.change_phone("mallory", own, by=by)
+                commands.verify_phone("mallory", "123456", by=by)
+            case "remove":
+                commands.remove_phone("mallory", by=me)
+            case "change and back":
+                commands.change_phone("mallory", own, by=by)
+            case _:
+                pass
+
+    for _ in range(40):
+        clock.advance(minutes=200)
+        with suppress(DomainError):
+            play_the_trick()
+        with suppress(DomainError):
+            commands.change_phone("mallory", victim, by=by)
+        with suppress(DomainError):
+            commands.add_phone_code("mallory", by=by)
+        user = HumanUser.replay(store.load("default", "mallory"))
+        if user.phone != PhoneNumber(victim):
+            continue
+        for _ in range(5):
+            try:
+                commands.verify_phone("mallory", "000000", by=by)
+            except CodeInvalid:
+                guesses += 1
+            except DomainError:
+                break
+
+    assert guesses == 100
 
 
 def test_a_verified_change_needs_no_code(commands: Commands, store: UserEventStore) -> None:

@@ -296,7 +296,7 @@ def test_success_ends_a_row_of_failures() -> None:
 
 @pytest.mark.parametrize(("creator", "failures"), [("admin", 0), ("user1", 3)])
 def test_removal_ends_a_row_of_failures_unless_the_user_removed_the_phone(creator: str, failures: int) -> None:
-    failed = [ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 3]
+    failed: list[Event] = [ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 3]
 
     user = user_after(*failed, PhoneRemoved(), CHANGED, creator=creator)
 
@@ -316,7 +316,7 @@ def test_removal_ends_a_row_of_failures_unless_the_user_removed_the_phone(creato
     ],
 )
 def test_nothing_that_users_do_with_other_numbers_ends_the_failures_of_one(between: list[Event]) -> None:
-    failed = [ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 100]
+    failed: list[Event] = [ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 100]
 
     user = user_after(*failed, *between, PhoneChanged(phone=NEW), creator="user1")
 

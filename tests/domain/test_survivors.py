@@ -160,7 +160,7 @@ def test_a_number_is_stored_as_text(phone: object) -> None:
 
 @pytest.mark.parametrize(("creator", "failures"), [("zoe", 0), ("".join(("user", "1")), 3)])
 def test_only_the_users_own_removal_keeps_the_failures(creator: str, failures: int) -> None:
-    failed = [ADDED, CODE, *[PhoneVerificationFailed()] * 3]
+    failed: list[Event] = [ADDED, CODE, *[PhoneVerificationFailed()] * 3]
 
     user = user_after(*failed, PhoneRemoved(), PhoneChanged(phone=NUMBER), creator=creator)
 

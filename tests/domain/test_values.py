@@ -15,6 +15,7 @@ from humanuser import (
     Caller,
     CodeLimit,
     CodeOwner,
+    CommandIdReused,
     DomainError,
     PhoneVerificationCodeAdded,
     Policy,
@@ -123,13 +124,14 @@ def test_no_limit_counts_further_than_a_user_remembers() -> None:
         CodeLimit(count=101, within=timedelta(days=1))
 
 
-def test_every_refusal_says_in_its_docstring_what_is_the_case() -> None:
+def test_every_refusal_has_a_message_of_its_own() -> None:
     refusals = [value for name in humanuser.__all__ if _is_refusal(value := getattr(humanuser, name))]
 
     assert len(refusals) > 20
     for refusal in refusals:
-        assert refusal.text() == (refusal.__doc__ or "").splitlines()[0]
-        assert not refusal.text().endswith(".")
+        assert "message" in vars(refusal)
+        assert str(refusal("ada") if refusal is CommandIdReused else refusal()) == refusal.message
+        assert not refusal.message.endswith(".")
 
 
 def test_a_code_belongs_to_a_user_of_an_instance() -> None:

@@ -209,8 +209,8 @@ def test_the_code_of_a_new_user_lives_as_long_as_the_policy_says() -> None:
 
 def test_a_right_code_that_came_too_late_is_a_failure_to_remember() -> None:
     policy = Policy(failures_in_a_row=1)
-    late = [ADDED, CHANGED, CODE, 10 * MINUTE, VERIFIED]
-    happened = history(*late, PhoneChanged(phone=OTHER), CODE, MINUTE, CHANGED, CODE)
+    changes = (PhoneChanged(phone=OTHER), CODE, MINUTE, CHANGED, CODE)
+    happened = history(ADDED, CHANGED, CODE, 10 * MINUTE, VERIFIED, *changes)
 
     assert refused(happened, policy) == [(4, CodeInvalid, False), (7, TooManyFailures, False)]
 

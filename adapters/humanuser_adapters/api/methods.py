@@ -13,9 +13,27 @@ from google.protobuf.message_factory import GetMessageClass
 
 from humanuser_adapters.api.protos import auth_pb2, management_pb2, user_v2_pb2
 from humanuser_adapters.api.protos.rules_pb2 import permission
-from humanuser_adapters.api.service import PhoneService
 
 _VERBS = ("get", "put", "post", "delete")
+
+
+SUMMARIES = {
+    "add_human_user": "Add a user to the organization.",
+    "get_human_phone": "Get a user's phone.",
+    "update_human_phone": "Change a user's phone; if it is not marked verified, the user gets an SMS with a code.",
+    "remove_human_phone": "Remove a user's phone.",
+    "resend_human_phone_verification": "Send the user a new code; older ones are worth nothing from now on.",
+    "get_my_phone": "Get the caller's phone.",
+    "set_my_phone": "Change the caller's phone; the caller gets an SMS with a code.",
+    "verify_my_phone": "Prove the caller's phone with the code from the SMS.",
+    "resend_my_phone_verification": "Send the caller a new code; older ones are worth nothing from now on.",
+    "remove_my_phone": "Remove the caller's phone.",
+    "set_phone": "Change a user's phone; unless it is vouched for, a code is sent by SMS, or returned.",
+    "remove_phone": "Remove a user's phone.",
+    "resend_phone_code": "Replace the pending code by a new one, which is sent by SMS, or returned.",
+    "verify_phone": "Prove a user's phone with its code.",
+}
+"""What each function of ``PhoneService`` does, for the OpenAPI document; docstrings may be stripped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +60,7 @@ class Method:
     @property
     def summary(self) -> str:
         """What it does, in one sentence."""
-        return (getattr(PhoneService, self.function).__doc__ or "").partition("\n")[0]
+        return SUMMARIES[self.function]
 
 
 def _methods_of(file: Any) -> Iterator[Method]:  # Any: the library has two classes of each descriptor

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import math
 from datetime import timedelta
 from enum import IntEnum
+from typing import Any
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
@@ -67,6 +69,9 @@ class CallError(Exception):
         self.text = text
         self.error_id = error_id
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: as the pickle protocol has it
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in its stub
 
     @property
     def retry_after_seconds(self) -> int | None:

@@ -29,25 +29,75 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.command("serve", epilog="Example: humanuser serve --development --sms console")(serve.serve)
-app.command("demo", epilog="Example: humanuser demo --phone +41791234567")(demo.demo)
+app.command(
+    "serve", epilog="Example: humanuser serve --development --sms console", help="Serve the API, and send SMS."
+)(serve.serve)
+app.command(
+    "demo",
+    epilog="Example: humanuser demo --phone +41791234567",
+    help="Change and prove a user's phone on a server started for it, and show every step. Nothing is left behind.",
+)(demo.demo)
 app.add_typer(user.app, name="user")
 app.add_typer(phone.app, name="phone")
 app.add_typer(token.app, name="token")
 app.add_typer(key.app, name="key")
-app.command("history", epilog="Example: humanuser history 264170294872178691 --reveal")(operations.history)
-app.command("show", epilog="Example: humanuser show 264170294872178691 --at 2026-05-10")(past.show_user)
-app.command("explain", epilog="Example: humanuser explain 264170294872178691 --at 2026-05-10T12:00Z")(past.explain_user)
-app.command("import", epilog="Example: humanuser import zitadel-events.csv.gz --skip-bad bad.jsonl")(events.import_)
-app.command("replay", epilog="Example: humanuser replay --from postgresql://zitadel.example.com/zitadel --follow")(
-    events.replay
-)
-app.command("export", epilog="Example: humanuser export events.jsonl.zst")(events.export)
-app.command("verify", epilog="Example: humanuser verify --json")(events.verify)
-app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(events.rebuild)
-app.command("status", epilog="Example: humanuser status --json")(operations.status)
-app.command("what-if", epilog="Example: humanuser what-if --policy strict.json --picture refused.svg")(
-    what_if.try_policy
-)
+app.command(
+    "history", epilog="Example: humanuser history 264170294872178691 --reveal", help="Show all that happened to a user."
+)(operations.history)
+app.command(
+    "show",
+    epilog="Example: humanuser show 264170294872178691 --at 2026-05-10",
+    help="Show a user and the phone, now or as they were.",
+)(past.show_user)
+app.command(
+    "explain",
+    epilog="Example: humanuser explain 264170294872178691 --at 2026-05-10T12:00Z",
+    help="Tell in plain words what happened to a user, and why the phone is verified, or not.",
+)(past.explain_user)
+app.command(
+    "import",
+    epilog="Example: humanuser import zitadel-events.csv.gz --skip-bad bad.jsonl",
+    help=(
+        "Bring in users' events, as a ZITADEL database or this one exports them. Nobody is sent anything for them.\n\n"
+        "Every history comes in whole or not at all: all lines are looked at before the first one is stored. The "
+        "same file again adds nothing; a run that was stopped goes on where it was."
+    ),
+)(events.import_)
+app.command(
+    "replay",
+    epilog="Example: humanuser replay --from postgresql://zitadel.example.com/zitadel --follow",
+    help=(
+        "Bring in users' events straight from a running ZITADEL's database, which is only read.\n\n"
+        "None is missed that commits late. Again, or after a stop, it goes on where it was."
+    ),
+)(events.replay)
+app.command(
+    "export",
+    epilog="Example: humanuser export events.jsonl.zst",
+    help=(
+        "Write all users' events into a file, as psql writes those of a ZITADEL database.\n\n"
+        "Whole numbers are in it, and sealed codes. An export that fails leaves no file."
+    ),
+)(events.export)
+app.command(
+    "verify",
+    epilog="Example: humanuser verify --json",
+    help="Replay all events, and tell where the read models say something else. Exit code 1: they do somewhere.",
+)(events.verify)
+app.command(
+    "rebuild",
+    epilog="Example: humanuser rebuild --database humanuser.sqlite",
+    help="Make the read models anew from all events. Nothing is sent, and no event is added.",
+)(events.rebuild)
+app.command(
+    "status",
+    epilog="Example: humanuser status --json",
+    help="Tell how far what follows the events is behind, and what waits for people.",
+)(operations.status)
+app.command(
+    "what-if",
+    epilog="Example: humanuser what-if --policy strict.json --picture refused.svg",
+    help="Replay all histories against another policy, and show which commands it would have refused.",
+)(what_if.try_policy)
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(parked.app, name="parked")

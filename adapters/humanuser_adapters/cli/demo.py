@@ -33,7 +33,6 @@ def demo(
         str | None, typer.Option(help="A database to use, where the user stays, instead of a file that goes.")
     ] = None,
 ) -> None:
-    """Change and prove a user's phone on a server started for it, and show every step. Nothing is left behind."""
     with tempfile.TemporaryDirectory(prefix="humanuser-demo-") as folder:
         home = Path(folder)
         admin = new_token()

@@ -61,11 +61,6 @@ def import_(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring in users' events, as a ZITADEL database or this one exports them. Nobody is sent anything for them.
-
-    Every history comes in whole or not at all: all lines are looked at before the first one is stored. The same file
-    again adds nothing; a run that was stopped goes on where it was.
-    """
     with opened(read_settings(database=database), make=True) as application, _stoppable(source), steps() as shown:
         with _read_from(source) as path, ExitStack() as stack:
             seen = _Bytes(path.stat().st_size, shown)
@@ -84,10 +79,6 @@ def replay(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring in users' events straight from a running ZITADEL's database, which is only read.
-
-    None is missed that commits late. Again, or after a stop, it goes on where it was.
-    """
     total = ImportSummary()
     with opened(read_settings(database=database), make=True) as application, _stoppable("the replay"), steps() as shown:
         with ExitStack() as stack:
@@ -125,10 +116,6 @@ def export(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write all users' events into a file, as psql writes those of a ZITADEL database.
-
-    Whole numbers are in it, and sealed codes. An export that fails leaves no file.
-    """
     written_as = _format(target, file_format)
     with opened(read_settings(database=database)) as application, _stoppable(target, NO_FILE), steps() as shown:
         shown.step("writing", application.head())
@@ -154,7 +141,6 @@ def verify(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay all events, and tell where the read models say something else. Exit code 1: they do somewhere."""
     with opened(read_settings(database=database)) as application, _stoppable("check", AS_BEFORE), steps() as shown:
         shown.step("comparing" if quick else "replaying", application.head())
         found = list((application.differences_of_details if quick else application.differences)(shown.go))
@@ -179,7 +165,6 @@ def _differences_from_zitadel(application: Application, url: str, shown: Steps) 
 
 
 def rebuild(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Make the read models anew from all events. Nothing is sent, and no event is added."""
     with (
         opened(read_settings(database=database)) as application,
         _stoppable("rebuild", AS_BEFORE),

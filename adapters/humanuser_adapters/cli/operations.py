@@ -31,7 +31,6 @@ from humanuser_adapters.subscription import Subscription
 def history(
     user_id: UserArgument, reveal: RevealOption = False, database: DatabaseOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show all that happened to a user."""
     with opened(read_settings(database=database)) as application:
         recorded = application.history(user_id)
     if not recorded:
@@ -90,7 +89,6 @@ def _shown(name: str, value: Any, *, reveal: bool) -> Any:
 
 
 def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Tell how far what follows the events is behind, and what waits for people."""
     with opened(read_settings(database=database)) as application:
         states = Counter(one.state.value for one in application.deliveries())
         followers = [_follower(one) for one in application.subscriptions().values()]

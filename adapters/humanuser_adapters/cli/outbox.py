@@ -27,9 +27,12 @@ MessageArgument = Annotated[str, typer.Argument(metavar="MESSAGE", help="The mes
 StateOption = Annotated[list[State] | None, typer.Option("--state", help="Only these; may be given again.")]
 
 
-@app.command("list", epilog="Example: humanuser outbox list --state failed --state unknown")
+@app.command(
+    "list",
+    help="List the SMS there were to send, and what became of them.",
+    epilog="Example: humanuser outbox list --state failed --state unknown",
+)
 def list_(state: StateOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """List the SMS there were to send, and what became of them."""
     with opened(read_settings(database=database)) as application:
         entries = [_entry(one) for one in application.deliveries() if not state or one.state in state]
     if as_json:
@@ -43,16 +46,20 @@ def list_(state: StateOption = None, database: DatabaseOption = None, as_json: J
     out.print(table)
 
 
-@app.command(epilog="Example: humanuser outbox retry 3f1c0e7e-0b1e-5d3a-9a52-6d3d1c5b7a10")
+@app.command(
+    help="Send again what waits or was given up, if its code can still be used; a running server does it.",
+    epilog="Example: humanuser outbox retry 3f1c0e7e-0b1e-5d3a-9a52-6d3d1c5b7a10",
+)
 def retry(message: MessageArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Send again what waits or was given up, if its code can still be used; a running server does it."""
     with opened(read_settings(database=database)) as application:
         _done(application.send_again(message), message, "due", as_json=as_json)
 
 
-@app.command(epilog="Example: humanuser outbox drop 3f1c0e7e-0b1e-5d3a-9a52-6d3d1c5b7a10")
+@app.command(
+    help="Never send what waits or was given up.",
+    epilog="Example: humanuser outbox drop 3f1c0e7e-0b1e-5d3a-9a52-6d3d1c5b7a10",
+)
 def drop(message: MessageArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Never send what waits or was given up."""
     with opened(read_settings(database=database)) as application:
         _done(application.drop_sms(message), message, "dropped", as_json=as_json)
 

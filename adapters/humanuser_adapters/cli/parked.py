@@ -30,9 +30,8 @@ NameArgument = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="As `s
 PositionArgument = Annotated[int, typer.Argument(metavar="POSITION", min=1, help="The event's place in the log.")]
 
 
-@app.command("list", epilog="Example: humanuser parked list")
+@app.command("list", help="List them, and why.", epilog="Example: humanuser parked list")
 def list_(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """List them, and why."""
     with opened(read_settings(database=database)) as application:
         entries = [
             {"subscription": name, "position": one.position, "userId": one.user_id, "reason": one.reason}
@@ -50,20 +49,21 @@ def list_(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     out.print(table)
 
 
-@app.command(epilog="Example: humanuser parked retry users")
+@app.command(help="Take in what can be read by now.", epilog="Example: humanuser parked retry users")
 def retry(name: NameArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Take in what can be read by now."""
     with opened(read_settings(database=database)) as application:
         subscription = _named(application, name)
         count = subscription.take_in_parked()
         show({"events": count, "still": len(subscription.parked())}, as_json=as_json)
 
 
-@app.command(epilog="Example: humanuser parked skip users 4711")
+@app.command(
+    help="Park the event that a subscription stops at, with all that follows of its user.",
+    epilog="Example: humanuser parked skip users 4711",
+)
 def skip(
     name: NameArgument, position: PositionArgument, database: DatabaseOption = None, as_json: JsonOption = False
 ) -> None:
-    """Park the event that a subscription stops at, with all that follows of its user."""
     with opened(read_settings(database=database)) as application:
         if not _named(application, name).skip(position):
             fail(Exit.REFUSED, f"{name} has no event to take in at position {position}")

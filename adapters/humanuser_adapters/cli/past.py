@@ -55,14 +55,13 @@ def show_user(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a user and the phone, now or as they were."""
     if at is not None and sequence is not None:
         fail(Exit.USAGE, "--at and --sequence are two ways to say when: give one of them")
     moment = _moment(at)
     with opened(read_settings(database=database)) as application:
         then = user_as_of(application.history(user_id), at=moment, sequence=sequence)
     if then is None:
-        fail(Exit.REFUSED, f"{UserNotFound.text()}{_when(moment, sequence)}")
+        fail(Exit.REFUSED, f"{UserNotFound.message}{_when(moment, sequence)}")
     show({"userId": user_id, **_fields(then, reveal=reveal)}, as_json=as_json)
 
 
@@ -73,14 +72,13 @@ def explain_user(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell in plain words what happened to a user, and why the phone is verified, or not."""
     moment = _moment(at)
     settings = read_settings(database=database)
     with opened(settings) as application:
         past = history_until(application.history(user_id), at=moment)
         told = explain(past, now=moment or application.clock(), policy=settings.read_policy(), reveal=reveal)
     if not past:
-        fail(Exit.REFUSED, f"{UserNotFound.text()}{_when(moment)}")
+        fail(Exit.REFUSED, f"{UserNotFound.message}{_when(moment)}")
     if as_json:
         show_json(_entry(told, reveal=reveal))
     else:

@@ -24,7 +24,11 @@ from humanuser_adapters.cli.session import (
 app = typer.Typer(help="Phones of users.", no_args_is_help=True)
 
 
-@app.command("set", epilog="Example: humanuser phone set 264170294872178691 +41791234567")
+@app.command(
+    "set",
+    help="Change a phone; unless verified, it gets an SMS with a code from a server that sends.",
+    epilog="Example: humanuser phone set 264170294872178691 +41791234567",
+)
 def set_phone(
     user_id: UserArgument,
     phone: Annotated[str, typer.Argument(metavar="PHONE", help="A global number, such as +41791234567.")],
@@ -32,20 +36,22 @@ def set_phone(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a phone; unless verified, it gets an SMS with a code from a server that sends."""
     with opened(read_settings(database=database)) as application:
         details = application.commands.change_phone(user_id, phone, verified=verified, by=BY)
     show_details(details, as_json=as_json)
 
 
-@app.command("show", epilog="Example: humanuser phone show 264170294872178691 --reveal")
+@app.command(
+    "show",
+    help="Show a phone, and whether it is proven.",
+    epilog="Example: humanuser phone show 264170294872178691 --reveal",
+)
 def show_phone(
     user_id: UserArgument,
     reveal: RevealOption = False,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a phone, and whether it is proven."""
     with opened(read_settings(database=database)) as application:
         found = application.find_user(user_id)
     if found is None:
@@ -60,30 +66,33 @@ def show_phone(
     show(shown, as_json=as_json)
 
 
-@app.command("verify", epilog="Example: humanuser phone verify 264170294872178691 123456")
+@app.command(
+    "verify", help="Prove a phone with its code.", epilog="Example: humanuser phone verify 264170294872178691 123456"
+)
 def verify(
     user_id: UserArgument,
     code: Annotated[str, typer.Argument(metavar="CODE", help="The code from the SMS.")],
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove a phone with its code."""
     with opened(read_settings(database=database)) as application:
         details = application.commands.verify_phone(user_id, code, by=BY)
     show_details(details, as_json=as_json)
 
 
-@app.command("resend", epilog="Example: humanuser phone resend 264170294872178691")
+@app.command(
+    "resend",
+    help="Make a new code; older ones are worth nothing from now on.",
+    epilog="Example: humanuser phone resend 264170294872178691",
+)
 def resend(user_id: UserArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Make a new code; older ones are worth nothing from now on."""
     with opened(read_settings(database=database)) as application:
         details = application.commands.add_phone_code(user_id, by=BY)
     show_details(details, as_json=as_json)
 
 
-@app.command("remove", epilog="Example: humanuser phone remove 264170294872178691")
+@app.command("remove", help="Remove a phone.", epilog="Example: humanuser phone remove 264170294872178691")
 def remove(user_id: UserArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Remove a phone."""
     with opened(read_settings(database=database)) as application:
         details = application.commands.remove_phone(user_id, by=BY)
     show_details(details, as_json=as_json)

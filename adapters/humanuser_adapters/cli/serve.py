@@ -49,7 +49,6 @@ def serve(
     development: Annotated[bool, typer.Option("--development", help="Print a token that may do everything.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve the API, and send SMS."""
     try:  # only who serves waits for what a server imports
         from humanuser_adapters.cli.server import listener_of, run, server_of  # noqa: PLC0415
     except ModuleNotFoundError as missing:

@@ -14,7 +14,9 @@ app = typer.Typer(help="Tokens of those who call the API.", no_args_is_help=True
 
 
 @app.command(
-    "add", epilog="Example: humanuser token add --user admin --organization acme --role ORG_OWNER --file tokens.toml"
+    "add",
+    help="Make a token and add it to the token file, which holds only its SHA-256. It is shown once, now.",
+    epilog="Example: humanuser token add --user admin --organization acme --role ORG_OWNER --file tokens.toml",
 )
 def add(
     user: Annotated[str, typer.Option(help="Who calls with it.")],
@@ -27,7 +29,6 @@ def add(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token and add it to the token file, which holds only its SHA-256. It is shown once, now."""
     path = read_settings(token_file=file).token_file
     if path is None:
         fail(Exit.USAGE, "name the token file with --file")

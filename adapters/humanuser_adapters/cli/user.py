@@ -12,7 +12,11 @@ from humanuser_adapters.cli.session import BY, DatabaseOption, JsonOption, opene
 app = typer.Typer(help="Users.", no_args_is_help=True)
 
 
-@app.command("add", epilog="Example: humanuser user add ada --first-name Ada --last-name Lovelace --phone +41791234567")
+@app.command(
+    "add",
+    help="Add a user.",
+    epilog="Example: humanuser user add ada --first-name Ada --last-name Lovelace --phone +41791234567",
+)
 def add(
     user_name: Annotated[str, typer.Argument(metavar="NAME", help="The user's login name.")],
     first_name: Annotated[str, typer.Option(help="First name.")],
@@ -24,7 +28,6 @@ def add(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a user."""
     profile = HumanUserAdded(
         user_name=user_name, first_name=first_name, last_name=last_name, display_name=f"{first_name} {last_name}"
     )

@@ -58,7 +58,6 @@ def try_policy(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay all histories against another policy, and show which commands it would have refused."""
     since, until = moment_of("--from", begin, in_day=time.min), moment_of("--to", end, in_day=time.min)
     if since and until and since >= until:
         fail(Exit.USAGE, "--from must be before --to")

@@ -44,7 +44,7 @@ def span_of(timeline: RefusalTimeline) -> str:
 
 def saying(refusal: type[DomainError]) -> str:
     """Why a command would have been refused."""
-    return f"{refusal.text()}: it came too late" if refusal is CodeInvalid else refusal.text()
+    return f"{refusal.message}: it came too late" if refusal is CodeInvalid else refusal.message
 
 
 def show_findings(findings: Findings, *, reveal: bool) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
-from humanuser import NewEvents, Recorded, SequenceConflict, StoredCommand, UnreadableEvent
+from humanuser import NewEvents, Recorded, SequenceConflict, StoredCommand, UnreadableEvent, as_utc, require_str
 from humanuser_adapters.event_log import Entry, LogEnd, Place, Unreadable
 from humanuser_adapters.event_store.event_json import event_of, payload_of
 from humanuser_adapters.event_store.recorder import Envelope, EventRecorder, Row
@@ -28,10 +28,12 @@ class UserEventStore:
 
     def load_behind(self, sequence: int, instance_id: str, user_id: str) -> Sequence[Recorded]:
         """What of the user's history is behind *sequence*, in order. Raises what ``load`` does."""
+        require_str("user_id", user_id)
         return _recorded(self._recorder.select_stream(instance_id, AGGREGATE_TYPE, user_id, after=sequence))
 
     def append(self, new: NewEvents) -> StoredCommand:
-        created_at = new.created_at.astimezone(UTC)
+        require_str("user_id", new.user_id)
+        created_at = as_utc(new.created_at)
         envelope = Envelope(
             instance_id=new.instance_id,
             aggregate_type=AGGREGATE_TYPE,
@@ -142,4 +144,4 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"there is no time zone in {text!r}")
-    return moment
+    return as_utc(moment)

@@ -6,11 +6,12 @@ in one transaction with the number of its last line, so a run that was killed go
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from humanuser_adapters.database import Connection, Database, RowsClash, text_of_time
 from humanuser_adapters.event_row import EventRow, EventSource, Line, Malformed, UserKey
@@ -59,12 +60,18 @@ class ImportRefused(ValueError):
         self.count = count
         """How many histories, and lines that nobody's are, are not in order."""
 
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: as the pickle protocol has it
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in its stub
+
 
 class ChangedMeanwhile(ValueError):
     """Somebody else stored events of the same users. What is stored of them is in order; run it again to see."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"while {name} was brought in, somebody else stored events of its users; run it again")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: as the pickle protocol has it
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in its stub
 
 
 @dataclass(slots=True)

@@ -43,7 +43,9 @@ Refusal = type[DomainError]
 
 
 class Forbidden(DomainError):
-    """The caller may not do this to the user"""
+    """The caller may not do this to the user."""
+
+    message = "The caller may not do this to the user"
 
 
 NUMBERS = {
