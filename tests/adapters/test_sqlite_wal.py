@@ -90,8 +90,8 @@ def nobody_reads(path: Path) -> bool:
 
 
 READS: list[Callable[[Application, Callable[[object], None]], object]] = [
-    lambda application, between: [between(row) for row in application.export_events()],
-    lambda application, between: [between(user_id) for user_id in application.user_ids()],
+    lambda application, between: list(map(between, application.export_events())),
+    lambda application, between: list(map(between, application.user_ids())),
     lambda application, between: application.differences(between),
     lambda application, between: application.differences_of_details(between),
     lambda application, between: application.rebuild(between),
