@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from humanuser import By, HumanUserAdded, Sms, SmsOutcome, StoreUnavailable
 from humanuser.ports import Accepted
@@ -60,7 +61,7 @@ class FileSms:
 def made(database: str, sms: Path | None = None) -> Application:
     """An application that was used already."""
     vault = AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)}))
-    application = Application(database, vault, sender=sms and FileSms(sms))
+    application = Application(database, vault, sender=FileSms(sms) if sms else None)
     for number in USERS:
         add(application, f"user{number}")
     application.take_in()
@@ -325,6 +326,7 @@ def a_fork_inside_of_a_transaction_leaves_it_to_the_parent(database: str) -> Non
     if isinstance(shared, SQLiteDatabase):
         shared = SQLiteDatabase(database, patience=timedelta(seconds=0.1))
     shared.migrate("things", (("CREATE TABLE things (name TEXT)",),))
+    pid = -1
     try:
         with shared.write() as connection:
             connection.execute("INSERT INTO things VALUES ('parent')")
@@ -342,7 +344,8 @@ def a_fork_inside_of_a_transaction_leaves_it_to_the_parent(database: str) -> Non
 
 def a_fork_that_python_does_not_know_of_is_refused(database: str) -> None:
     with made(database) as application:
-        pid = ctypes.CDLL(None).fork()  # as uWSGI does
+        libc: Any = ctypes.CDLL(None)  # its functions have no types
+        pid = libc.fork()  # as uWSGI does
         if pid == 0:
             for call in (lambda: read_all(application, 1), lambda: add(application, "child-40")):
                 try:

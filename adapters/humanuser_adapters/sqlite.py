@@ -51,7 +51,7 @@ class SQLiteDatabase(ForkAware, NotPicklable):
         self._begin()
         try:
             with contextlib.suppress(FileExistsError):  # people's numbers: for the owner's eyes only
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                os.close(os.open(self.path.resolve(), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             self._files.remember()
             self._opened_writer()
         except (sqlite3.Error, OSError) as error:

@@ -55,6 +55,7 @@ class SQLiteFiles:
 
     def require_same(self) -> None:
         """Raises ``StoreUnavailable`` if the path leads to other files than those that are open, or to none."""
+        begun = time.monotonic()
         try:
             same = _file_id(self._path) == self._opened
         except OSError:
@@ -64,7 +65,7 @@ class SQLiteFiles:
                 f"{self._path}, its -wal or its -shm was replaced or removed while it was open. "
                 "Nothing is stored any more: put the files in place and restart"
             )
-        self._check_again_at = time.monotonic() + CHECK_SECONDS
+        self._check_again_at = begun + CHECK_SECONDS
 
     def require_same_lately(self) -> None:
         """The same, but a check every ``CHECK_SECONDS`` is enough."""

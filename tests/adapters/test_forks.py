@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import copy
+import http.client
+import json
+import os
 import pickle
+import socket
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import forking
+from fakes import eventually
 from humanuser_adapters.application import Application
 from humanuser_adapters.async_application import AsyncApplication
 
@@ -56,6 +63,37 @@ def test_across_a_fork(scenario: forking.Scenario, database: str, tmp_path: Path
 
 def test_the_sessions_of_the_parent_stay_its_own(postgresql_url: str) -> None:
     run("sessions_of_the_parent_stay", postgresql_url)
+
+
+def test_workers_of_gunicorn_preload_answer_with_the_users_own_phone(database: str, tmp_path: Path) -> None:
+    sock = tmp_path / "s"
+    command = [
+        *(sys.executable, "-m", "gunicorn", "--preload", "--workers", "3", "--threads", "2", "--no-control-socket"),
+        *("--bind", f"unix:{sock}", "--chdir", str(Path(forking.__file__).parent), "preloaded:app"),
+    ]
+    server = subprocess.Popen(
+        command, env=os.environ | {"PRELOADED_DATABASE": database}, stderr=subprocess.PIPE, text=True
+    )
+
+    def ask(number: int) -> tuple[bool, int]:
+        with socket.socket(socket.AF_UNIX) as connected:
+            connected.connect(str(sock))
+            connection = http.client.HTTPConnection("localhost")
+            connection.sock = connected
+            connection.request("GET", f"/user{number}", headers={"Connection": "close"})
+            answer = json.loads(connection.getresponse().read())
+        return answer["phone"] == f"+417912345{number}", answer["process"]
+
+    try:
+        assert eventually(sock.exists, seconds=60), server.poll()
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(ask, [number for _ in range(40) for number in forking.USERS]))
+    finally:
+        server.terminate()
+        errors = server.communicate(timeout=60)[1]
+
+    assert Counter(right for right, _ in answers) == {True: 40 * len(forking.USERS)}, errors
+    assert len({process for _, process in answers} - {server.pid}) > 1
 
 
 def test_locks_are_free_in_a_child() -> None:
