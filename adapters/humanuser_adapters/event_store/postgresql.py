@@ -111,7 +111,11 @@ SCHEMA = (
     ),
 )
 
-_APPEND = "SELECT humanuser_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NO_PAYLOAD = ""
+_APPEND = f"""
+    SELECT humanuser_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, array_replace(?::text[], '{_NO_PAYLOAD}', NULL))
+"""
+"""No NULL is sent within the array, because a setting (array_nulls) can make a text of that."""
 _LOCK_POSITIONS = """
     SELECT pg_advisory_xact_lock_shared(
         'humanuser_positions'::regclass::oid::bigint::bit(32)::integer,
@@ -266,10 +270,10 @@ def _append(
     return positions
 
 
-def _payload(state: bytes) -> str | None:
+def _payload(state: bytes) -> str:
     """JSON as it is; what is no JSON object (encrypted, compressed) as a JSON string with base64."""
     if not state:
-        return None
+        return _NO_PAYLOAD
     if state.startswith(b"{") and state.endswith(b"}"):
         return state.decode()
     return json.dumps(base64.b64encode(state).decode())
