@@ -12,6 +12,7 @@ from typing import Self
 from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
+from humanuser_adapters.database_name import is_url
 from humanuser_adapters.details_of_columns import differences_of_details
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
@@ -248,13 +249,8 @@ class Application:
         return problems
 
 
-def is_postgresql(database: Path | str) -> bool:
-    """Whether *database* is the URL of a PostgreSQL database, and not a file."""
-    return str(database).startswith(("postgresql://", "postgres://"))
-
-
 def _opened(database: Path | str) -> tuple[Database, SqlEventRecorder, Within]:
-    if is_postgresql(database):
+    if is_url(database):
         return _opened_postgresql(str(database))
     file = SQLiteDatabase(database)
 

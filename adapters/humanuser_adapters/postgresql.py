@@ -22,6 +22,7 @@ from psycopg.pq import Format
 from humanuser import StoreUnavailable
 from humanuser_adapters.bell import Bell
 from humanuser_adapters.database import Connection, Rows, RowsClash, text_of_time, time_of_text
+from humanuser_adapters.database_name import postgresql_url
 from humanuser_adapters.log_fields import log_of
 from humanuser_adapters.migrations import bring_up_to_date, version_of
 from humanuser_adapters.postgresql_errors import error_text
@@ -78,13 +79,14 @@ class PostgreSQLDatabase:
     ) -> None:
         """*url* may name several hosts; the one that takes writes is chosen. No more than *connections* are open.
 
-        Raises ``ValueError`` if *url* is none. Nothing is connected yet.
+        Raises ``ValueError`` if *url* is invalid, without any part of it. Nothing is connected yet.
         """
+        url = postgresql_url(url)
         try:
             given: dict[str, Any] = {**_DEFAULTS, **psycopg.conninfo.conninfo_to_dict(url)}  # Any: as in the library
             self._url = psycopg.conninfo.make_conninfo(**given | {"client_encoding": "UTF8"})
-        except psycopg.Error as error:
-            raise ValueError(str(error)) from None
+        except psycopg.Error:
+            raise ValueError("the database's URL is malformed, or has an unknown parameter") from None
         self._patience = patience.total_seconds()
         self._patience_for_work = patience_for_work.total_seconds()
         self._idle: deque[_Impatient] = deque()
