@@ -81,7 +81,8 @@ class PostgreSQLDatabase:
 
         Raises ``ValueError`` if *url* is invalid, without any part of it. Nothing is connected yet.
         """
-        url = postgresql_url(url)
+        if "://" in url:  # or it is a connection string of libpq, from Python code
+            url = postgresql_url(url)
         try:
             given: dict[str, Any] = {**_DEFAULTS, **psycopg.conninfo.conninfo_to_dict(url)}  # Any: as in the library
             self._url = psycopg.conninfo.make_conninfo(**given | {"client_encoding": "UTF8"})

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from humanuser_adapters.cli import demo, events, operations, outbox, parked, past, phone, serve, token, user, what_if
 
+_CREDENTIALS = re.compile(r"\S*://\S*|\S*:\S*@\S*|(?i:\S*(?:host|user|password|dbname)\s*=).*", re.DOTALL)
+
+
+class Commands(TyperGroup):
+    """Commands whose usage errors repeat no URL: one that stands in the wrong place may hold a password."""
+
+    def invoke(self, ctx: Any) -> Any:  # Any: as in the library
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = _CREDENTIALS.sub("(hidden)", message)  # type: ignore[attr-defined]  # it has one
+            raise
+
+
 app = typer.Typer(
+    cls=Commands,
     name="humanuser",
     help="The phone of a human user: change it, prove it with a code, remove it, and see all that happened.",
     epilog="Exit codes: 0 done, 1 refused by a rule, 2 wrong usage or settings, 3 the store cannot be used,"

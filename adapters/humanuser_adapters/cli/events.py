@@ -31,6 +31,7 @@ from humanuser_adapters.cli.session import (
     show,
     show_json,
 )
+from humanuser_adapters.database_name import postgresql_url
 from humanuser_adapters.event_files import EventFile, FileFormat, json_line, new_file, spooled, write_events
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.read_model import Difference
@@ -66,6 +67,7 @@ def import_(
     Every history comes in whole or not at all: all lines are looked at before the first one is stored. The same file
     again adds nothing; a run that was stopped goes on where it was.
     """
+    _require_file(source)
     with opened(read_settings(database=database), make=True) as application, _stoppable(source), steps() as shown:
         with _read_from(source) as path, ExitStack() as stack:
             seen = _Bytes(path.stat().st_size, shown)
@@ -88,6 +90,7 @@ def replay(
 
     None is missed that commits late. Again, or after a stop, it goes on where it was.
     """
+    _require_url("--from", source)
     total = ImportSummary()
     with opened(read_settings(database=database), make=True) as application, _stoppable("the replay"), steps() as shown:
         with ExitStack() as stack:
@@ -104,6 +107,20 @@ def replay(
         if total.stored:
             _bring_up_to_date(application, shown)
     _show_summary(total, as_json=as_json)
+
+
+def _require_url(option: str, url: str) -> None:
+    """End the command, without a part of *url* in the error, unless it is one."""
+    try:
+        postgresql_url(url)
+    except ValueError as error:
+        fail(Exit.USAGE, f"{option}: {error}")
+
+
+def _require_file(name: str) -> None:
+    """End the command if *name* is a URL, which would be shown as the name of the file."""
+    if "://" in name:
+        fail(Exit.USAGE, "FILE is a URL: name a file; `replay` reads a ZITADEL database")
 
 
 def _replayed(
@@ -129,6 +146,7 @@ def export(
 
     Whole numbers are in it, and sealed codes. An export that fails leaves no file.
     """
+    _require_file(target)
     written_as = _format(target, file_format)
     with opened(read_settings(database=database)) as application, _stoppable(target, NO_FILE), steps() as shown:
         shown.step("writing", application.head())
@@ -155,6 +173,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Replay all events, and tell where the read models say something else. Exit code 1: they do somewhere."""
+    if zitadel:
+        _require_url("--zitadel", zitadel)
     with opened(read_settings(database=database)) as application, _stoppable("check", AS_BEFORE), steps() as shown:
         shown.step("comparing" if quick else "replaying", application.head())
         found = list((application.differences_of_details if quick else application.differences)(shown.go))

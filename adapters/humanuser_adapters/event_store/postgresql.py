@@ -12,11 +12,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 from eventsourcing import postgres as library
 from eventsourcing.persistence import ApplicationRecorder, ProcessRecorder, StoredEvent, Tracking
 from eventsourcing.utils import Environment, EnvType
+from psycopg.conninfo import make_conninfo
 
 from humanuser import StoreUnavailable
 from humanuser_adapters.database import Connection, RowsClash, text_of_time
@@ -210,8 +210,7 @@ class Factory(library.PostgresFactory):
         given = {name: self.env.get(f"POSTGRES_{variable}") for name, variable in names.items()}
         if schema := self.env.get("POSTGRES_SCHEMA"):
             given["options"] = f"-csearch_path={schema}"
-        parameters = {name: quote(text, safe="") for name, text in given.items() if text}
-        self._database = PostgreSQLDatabase("postgresql://?" + "&".join(map("=".join, parameters.items())))
+        self._database = PostgreSQLDatabase(make_conninfo(**{name: text for name, text in given.items() if text}))
 
     def application_recorder(self) -> ApplicationRecorder:
         return PostgreSQLEventRecorder(self._database, **recorder_options(self.env, self.datastore.originator_id_type))

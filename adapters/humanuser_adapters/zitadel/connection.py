@@ -30,7 +30,8 @@ def connected(url: str, application_name: str) -> Iterator[psycopg.Connection[An
 
     Raises ``StoreUnavailable``, and ``ValueError`` for an invalid *url*; neither shows a part of it.
     """
-    url = postgresql_url(url)
+    if "://" in url:
+        url = postgresql_url(url)
     try:
         with psycopg.connect(
             url, application_name=application_name, client_encoding="UTF8", autocommit=True, prepare_threshold=None
