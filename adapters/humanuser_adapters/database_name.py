@@ -19,6 +19,11 @@ _HIGHEST_PORT = 65535
 _PATH_BEGINNINGS = ("/", "./", "../", "~/", ".\\", "..\\")
 _DRIVE = re.compile(r"[A-Za-z]:(?![^\\/]*@)[^:]*")
 _CREDENTIALS = re.compile(r"(?i)://|:[^/]*@|\b(?:password|passwd|pwd)\s*=")
+_CONNECTION_STRING = re.compile(
+    r"\S*://\S*|\S*:[^/\s]*@\S*|\S+@\S+|//\S*|"
+    r"(?i:\S*\b(?:host|hostaddr|user|uid|password|passwd|pwd|dbname|service|server)\s*=).*|\bfile:\S*|\bpostgres\w*:\S*",
+    re.DOTALL,
+)
 
 
 def is_url(name: Path | str) -> bool:
@@ -30,7 +35,9 @@ def is_url(name: Path | str) -> bool:
         raise ValueError("the database's name is empty, or begins or ends with a space")
     if found := _URL.fullmatch(text):
         if found[1].lower() not in SCHEMES:
-            raise ValueError("the database's URL has an unknown scheme: use postgresql://, or the path of a SQLite file")
+            raise ValueError(
+                "the database's URL has an unknown scheme: use postgresql://, or the path of a SQLite file"
+            )
         return True
     _require_file(text)
     return False
@@ -69,4 +76,9 @@ def _require_file(text: str) -> None:
         )
 
 
-__all__ = ["is_url", "postgresql_url"]
+def hide_credentials(text: str) -> str:
+    """*text* without what looks like a URL or a connection string."""
+    return _CONNECTION_STRING.sub("(hidden)", text)
+
+
+__all__ = ["hide_credentials", "is_url", "postgresql_url"]

@@ -80,7 +80,9 @@ class Settings(BaseSettings):
     twilio_account_sid: str | None = Field(None, description="The account at Twilio, `AC…`.")
     twilio_auth_token: SecretStr | None = Field(None, description="Its auth token.")
     twilio_from: str | None = Field(None, description="A number, a name, or the SID `MG…` of a messaging service.")
-    twilio_url: str = Field("https://api.twilio.com", repr=False, description="Twilio's API, of another region perhaps.")
+    twilio_url: str = Field(
+        "https://api.twilio.com", repr=False, description="Twilio's API, of another region perhaps."
+    )
     twilio_status_url: str | None = Field(
         None, repr=False, description="The URL that Twilio tells what becomes of an SMS."
     )

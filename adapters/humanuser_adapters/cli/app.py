@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from humanuser_adapters.cli import demo, events, operations, outbox, parked, past, phone, serve, token, user, what_if
-
-_CREDENTIALS = re.compile(r"\S*://\S*|\S*:\S*@\S*|(?i:\S*(?:host|user|password|dbname)\s*=).*", re.DOTALL)
+from humanuser_adapters.database_name import hide_credentials
 
 
 class Commands(TyperGroup):
@@ -21,7 +19,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except Exception as error:
             if isinstance(message := getattr(error, "message", None), str):
-                error.message = _CREDENTIALS.sub("(hidden)", message)  # type: ignore[attr-defined]  # it has one
+                error.message = hide_credentials(message)  # type: ignore[attr-defined]  # it has one
             raise
 
 

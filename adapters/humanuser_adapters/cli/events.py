@@ -31,7 +31,7 @@ from humanuser_adapters.cli.session import (
     show,
     show_json,
 )
-from humanuser_adapters.database_name import postgresql_url
+from humanuser_adapters.database_name import hide_credentials, postgresql_url
 from humanuser_adapters.event_files import EventFile, FileFormat, json_line, new_file, spooled, write_events
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.read_model import Difference
@@ -118,9 +118,9 @@ def _require_url(option: str, url: str) -> None:
 
 
 def _require_file(name: str) -> None:
-    """End the command if *name* is a URL, which would be shown as the name of the file."""
-    if "://" in name:
-        fail(Exit.USAGE, "FILE is a URL: name a file; `replay` reads a ZITADEL database")
+    """End the command if *name* is a URL or a connection string: as the name of a file it would be shown."""
+    if hide_credentials(name) != name and not Path(name).exists():
+        fail(Exit.USAGE, "FILE looks like a URL or a connection string: `replay` reads a ZITADEL database")
 
 
 def _replayed(
