@@ -50,6 +50,7 @@ app.command("export", epilog="Example: humanuser export events.jsonl.zst")(event
 app.command("verify", epilog="Example: humanuser verify --json")(events.verify)
 app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(events.rebuild)
 app.command("status", epilog="Example: humanuser status --json")(operations.status)
+app.command("repair-positions", epilog="Example: humanuser repair-positions")(operations.repair_positions)
 app.command("what-if", epilog="Example: humanuser what-if --policy strict.json --picture refused.svg")(
     what_if.try_policy
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from humanuser import StoreUnavailable
 from humanuser_adapters.database import Connection, RowsClash, text_of_time
 from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import Envelope, recorder_options
-from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
+from humanuser_adapters.event_store.sql import LAST_USED, SqlEventRecorder, SqlTrackingEventRecorder, track
 from humanuser_adapters.postgresql import PostgreSQLDatabase, copy_in
 
 SCHEMA = (
@@ -122,6 +123,16 @@ _LOCK_POSITIONS = """
         (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions)::bit(32)::integer
     )
 """
+_BEHIND = f"""
+    SELECT greatest(coalesce(({LAST_USED}), 0) - (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions), 0)
+"""
+_APPENDING = """
+    SELECT count(*) FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.classid = 'humanuser_positions'::regclass::oid AND l.objsubid = 2
+        AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+"""
+REPAIR_SECONDS = 2
+"""How long a repair of positions waits for appends that are under way."""
 _TAKE_POSITIONS = "SELECT nextval('humanuser_positions') FROM generate_series(1, ?)"
 _COPY = """
     COPY humanuser_events (
@@ -161,6 +172,27 @@ class PostgreSQLTransactionRecorder(SqlEventRecorder):
         if isinstance(payload, str) and payload.startswith(_BASE64):
             return base64.b64decode(json.loads(payload))
         return super().state(payload)
+
+    def positions_behind(self) -> int:
+        with self._database.read() as connection:
+            behind: int = connection.execute(_BEHIND).fetchone()[0]
+        return behind
+
+    def repair_positions(self) -> int:
+        until = time.monotonic() + REPAIR_SECONDS
+        while True:
+            with self._database.write() as connection:
+                connection.execute(f"SET LOCAL lock_timeout = '{REPAIR_SECONDS}s'")
+                connection.execute("LOCK TABLE humanuser_events IN SHARE ROW EXCLUSIVE MODE")
+                if not connection.execute(_APPENDING).fetchone()[0]:
+                    behind: int = connection.execute(_BEHIND).fetchone()[0]
+                    if behind:
+                        connection.execute(f"SELECT setval('humanuser_positions', ({LAST_USED}))")
+                    return behind
+            # somebody has taken positions and waits for the table: this transaction had to end first
+            if time.monotonic() > until:
+                raise StoreUnavailable("positions cannot be repaired: an append is still under way")
+            time.sleep(0.05)
 
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         connection.execute(_LOCK_POSITIONS)

@@ -52,6 +52,13 @@ _HEAD_OF_SCOPE = """
     SELECT position FROM humanuser_events WHERE position <= ? AND instance_id = ? AND aggregate_type = ?
     ORDER BY position DESC LIMIT 1
 """
+LAST_USED = """
+    SELECT max(position) FROM (
+        SELECT max(position) AS position FROM humanuser_events
+        UNION ALL SELECT max(position) FROM humanuser_subscriptions
+    ) AS used
+"""
+"""The highest position that an event or a subscription has."""
 _MOST = 2**63 - 1
 
 
@@ -171,6 +178,17 @@ class SqlEventRecorder(EventRecorder):
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         return _WokenSubscription(self._database, self, gt=gt, topics=topics)
+
+    @abstractmethod
+    def positions_behind(self) -> int:
+        """How far the counter of positions is behind those in use, which only a partial restore or copy does; else 0.
+
+        Events with positions already passed would reach no subscription.
+        """
+
+    @abstractmethod
+    def repair_positions(self) -> int:
+        """Raise the counter of positions to those in use; returns by how much. Raises ``StoreUnavailable``."""
 
     @abstractmethod
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
