@@ -10,7 +10,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from humanuser import Accepted, Clock, CodeVault, Commands, Permanent, Policy, Recorded, SmsSender, StoreError, StoreUnavailable
+from humanuser import (
+    Accepted,
+    Clock,
+    CodeVault,
+    Commands,
+    Permanent,
+    Policy,
+    Recorded,
+    SmsSender,
+    StoreError,
+    StoreUnavailable,
+)
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.database_name import is_url

@@ -6,7 +6,7 @@ shares the server's connections, each transaction is told instead, and nothing s
 
 from __future__ import annotations
 
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg.sql import SQL, Composable, Literal
@@ -92,4 +92,4 @@ def _assignments(wanted: dict[str, str], is_local: Composable) -> Composable:
             "THEN set_config('synchronous_commit', 'on', {}) END"
         ).format(is_local)
     )
-    return SQL(cast("LiteralString", ", ")).join(calls)
+    return SQL(", ").join(calls)

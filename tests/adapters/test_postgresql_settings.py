@@ -161,7 +161,7 @@ class Place:
     def session(self, name: str) -> str:
         """What a session of the role begins with."""
         with psycopg.connect(self.url) as connection:
-            return connection.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]  # type: ignore[index]
+            return connection.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]  # type: ignore[index, no-any-return]
 
     def _run(self, statement: LiteralString, *parts: Any) -> None:  # Any: as in the library
         with psycopg.connect(self.server.url, autocommit=True, options="-cjit=off") as connection:

@@ -118,7 +118,8 @@ from humanuser_adapters.cli.app import app
 BAD, URLS = {BAD[::4]!r}, {URLS[:1]!r}
 for url in BAD + URLS:
     for arguments in (
-        ["status"], ["serve", "--development", "--port", "0"], ["user", "add", "ada", "--first-name", "A", "--last-name", "L"],
+        ["status"], ["serve", "--development", "--port", "0"], 
+        ["user", "add", "ada", "--first-name", "A", "--last-name", "L"],
         ["history", "ada"], ["show", "ada"], ["explain", "ada"], ["verify"], ["rebuild"], ["outbox", "list"],
         ["parked", "list"], ["import", "-"], ["export", "-"],
     ):
@@ -127,7 +128,8 @@ for url in BAD + URLS:
         assert done.exit_code, arguments
     for arguments in (
         ["status", "--database", url], ["replay", "--from", url, "--database", "x.sqlite"], ["status", url],
-        ["verify", "--zitadel", url, "--database", "x.sqlite"], ["import", url], ["export", url], ["status", "--unknown=" + url],
+        ["verify", "--zitadel", url, "--database", "x.sqlite"], ["import", url], ["export", url],
+        ["status", "--unknown=" + url],
     ):
         done = CliRunner().invoke(app, [*arguments], env={{"HUMANUSER_DATABASE": None}}, input="")
         print(arguments[0], done.exit_code, done.output)
@@ -146,7 +148,7 @@ def test_no_command_shows_a_part_of_a_url(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir() if "canary" in one.name or "=" in one.name] == []
 
 
-def test_the_row_that_a_database_quotes_is_in_no_error(postgresql: PostgreSQLDatabase, postgresql_url: str) -> None:
+def test_the_row_that_a_database_quotes_is_in_no_error(postgresql: PostgreSQLDatabase) -> None:
     postgresql.migrate("things", (("CREATE TABLE things (phone TEXT UNIQUE, number INTEGER CHECK (number < 3))",),))
     fails: list[tuple[str, tuple[object, ...], type[Exception]]] = [
         ("INSERT INTO things VALUES (?, 1), (?, 2)", ("+41791234567", "+41791234567"), RowsClash),
@@ -162,9 +164,7 @@ def test_the_row_that_a_database_quotes_is_in_no_error(postgresql: PostgreSQLDat
         assert "SQLSTATE" in str(error.value)
 
 
-def test_an_append_that_a_database_refuses_shows_no_payload(
-    postgresql: PostgreSQLDatabase, postgresql_url: str, vault: AesGcmVault
-) -> None:
+def test_an_append_that_a_database_refuses_shows_no_payload(postgresql_url: str, vault: AesGcmVault) -> None:
     with Application(postgresql_url, vault) as application, psycopg.connect(postgresql_url, autocommit=True) as host:
         host.execute("ALTER TABLE humanuser_events ADD CHECK (aggregate_id <> 'ada')")
         with pytest.raises(TooMuchContention) as error:

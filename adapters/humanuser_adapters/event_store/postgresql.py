@@ -124,7 +124,9 @@ _LOCK_POSITIONS = """
     )
 """
 _BEHIND = f"""
-    SELECT greatest(coalesce(({LAST_USED}), 0) - (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions), 0)
+    SELECT greatest(
+        coalesce(({LAST_USED}), 0) - (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions), 0
+    )
 """
 _APPENDING = """
     SELECT count(*) FROM pg_locks l

@@ -101,7 +101,9 @@ class SQLiteEventRecorder(SqlEventRecorder):
             behind: int = connection.execute(_BEHIND).fetchone()[0]
             if behind:
                 connection.execute("DELETE FROM sqlite_sequence WHERE name = 'humanuser_events'")
-                connection.execute(f"INSERT INTO sqlite_sequence (name, seq) VALUES ('humanuser_events', ({LAST_USED}))")
+                connection.execute(
+                    f"INSERT INTO sqlite_sequence (name, seq) VALUES ('humanuser_events', ({LAST_USED}))"
+                )
         return behind
 
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
