@@ -25,9 +25,10 @@ from typing import Any
 from humanuser import By, HumanUserAdded, Sms, SmsOutcome, StoreUnavailable
 from humanuser.ports import Accepted
 from humanuser_adapters import postgresql
-from humanuser_adapters.application import Application, is_postgresql
+from humanuser_adapters.application import Application
 from humanuser_adapters.async_application import AsyncApplication
 from humanuser_adapters.database import Database
+from humanuser_adapters.database_name import is_url
 from humanuser_adapters.forks import ForkSafeLock
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
@@ -90,7 +91,7 @@ def require_own_phone(application: Application, number: int) -> None:
 
 
 def database_of(url: str) -> Database:
-    return PostgreSQLDatabase(url, patience=LONG) if is_postgresql(url) else SQLiteDatabase(url)
+    return PostgreSQLDatabase(url, patience=LONG) if is_url(url) else SQLiteDatabase(url)
 
 
 def child(work: Callable[[], object], *, exits: Callable[[int], object] = os._exit) -> int:
@@ -288,7 +289,7 @@ def a_transaction_of_another_thread_stays_the_parents(database: str) -> None:
         except StoreUnavailable as error:
             assert "forked in the middle of a transaction" in str(error), error  # noqa: PT017 - no pytest here
             stored = False
-        assert stored == is_postgresql(database)
+        assert stored == is_url(database)
         if not stored:
             try:
                 database_of(database)
@@ -303,7 +304,7 @@ def a_transaction_of_another_thread_stays_the_parents(database: str) -> None:
         require_well(child(work, exits=sys.exit))
     with shared.read() as connection:
         names = {name for (name,) in connection.execute("SELECT name FROM things").fetchall()}
-    assert names == ({"parent", "child"} if is_postgresql(database) else {"parent"})
+    assert names == ({"parent", "child"} if is_url(database) else {"parent"})
     shared.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,18 +19,20 @@ from humanuser import (
     Policy,
     Recorded,
     SmsSender,
+    StoreUnavailable,
     require_str,
 )
 from humanuser_adapters.backlog import Backlog
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.database_clock import DatabaseClock
+from humanuser_adapters.database_name import is_url
 from humanuser_adapters.details_of_columns import differences_of_details
 from humanuser_adapters.event_log import LogEnd
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEventRecorder, UserEventStore, event_of
 from humanuser_adapters.forks import NotPicklable
 from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
-from humanuser_adapters.log_fields import about
+from humanuser_adapters.log_fields import about, log_of
 from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
 from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, KnownPhone
 from humanuser_adapters.read_models import User, UserReadModels
@@ -48,8 +51,12 @@ from humanuser_adapters.workers import Worker
 from humanuser_adapters.write_probe import WriteProbe
 from humanuser_projections import PhoneNotifier, record_sent
 
+log = log_of(__name__)
+
 Within = Callable[[object], tuple[Database, SqlEventRecorder]]
 """From a host's connection to the database inside of its transaction, and a recorder on that."""
+SECONDS_BETWEEN_CHECKS = 1.0
+"""Of the counter of positions, which a failover to a copy without sequences may set back."""
 PAGE = 500
 """How many ids of users are read at once."""
 
@@ -100,6 +107,9 @@ class Application(NotPicklable):
         self._user_subscription = Subscription("users", self._database, self._store, self._read_models)
         self._rebuild = Rebuild(self._user_subscription, self._database, self._store, self._read_models)
         self._notifications = Subscription("notifications", self._database, self._store, self._outbox, from_now_on=True)
+        self._recorder = recorder
+        self._positions_checked = 0.0
+        self.repair_positions()
         self._telemetry = telemetry = telemetry or telemetry_installed()
         self.commands: Commands = MeasuredCommands(
             telemetry, self._store, vault, clock, draw_code, policy=policy, instance_id=instance_id
@@ -116,7 +126,7 @@ class Application(NotPicklable):
             CommandsWithin, vault=vault, clock=clock, generate_code=draw_code, policy=policy, instance_id=instance_id
         )
         self._users = Users(self.commands, self._store, self._read_models, instance_id)
-        self._workers = [Worker(self._user_subscription.name, self._database, self._user_subscription.follow)]
+        self._workers = [Worker(self._user_subscription.name, self._database, self._follow_users)]
         if sender is not None:
             if sms_budget is not None:
                 sender = BudgetedSms(sender, self._database, sms_budget, now=shared_clock)
@@ -262,6 +272,22 @@ class Application(NotPicklable):
         """What follows the events, by name: how far it is behind, and which events it could not take in."""
         return {one.name: one for one in (self._user_subscription, self._notifications)}
 
+    def repair_positions(self) -> int:
+        """Raise the counter of positions to those in use; returns by how much, 0 if nothing had to be repaired.
+
+        This runs at the start and about once a second: after a partial restore, or a copy without sequences, events
+        would reach no subscription. Raises ``StoreUnavailable`` if the role must not repair it.
+        """
+        behind = self._recorder.positions_behind()
+        if not behind:
+            return 0
+        try:
+            raised = self._recorder.repair_positions()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{_positions_problem(behind)} ({error})") from None
+        log.warning("positions were behind those in use by %s: repaired", raised)
+        return raised
+
     def new_user_id(self) -> str:
         """An id for a new user."""
         return new_user_id(self.clock)
@@ -287,12 +313,25 @@ class Application(NotPicklable):
 
     def _check(self) -> dict[str, str]:
         self._write_probe.run()
-        return self._standstill.problems()
+        problems = self._standstill.problems()
+        if behind := self._recorder.positions_behind():
+            problems["positions"] = _positions_problem(behind)
+        return problems
+
+    def _follow_users(self) -> None:
+        """Keep the read models up to date, after a look at the counter of positions."""
+        now = time.monotonic()
+        if now - self._positions_checked >= SECONDS_BETWEEN_CHECKS:
+            self._positions_checked = now
+            self.repair_positions()
+        self._user_subscription.follow()
 
 
-def is_postgresql(database: Path | str) -> bool:
-    """Whether *database* is the URL of a PostgreSQL database, and not a file."""
-    return str(database).startswith(("postgresql://", "postgres://"))
+def _positions_problem(behind: int) -> str:
+    return (
+        f"new events would get positions that are already passed, by {behind}: run `humanuser repair-positions` as the "
+        "owner of the tables"
+    )
 
 
 def has_events(database: Path | str) -> bool:
@@ -305,7 +344,7 @@ def has_events(database: Path | str) -> bool:
 
 
 def _opened(database: Path | str) -> tuple[Database, SqlEventRecorder, Within]:
-    if is_postgresql(database):
+    if is_url(database):
         return _opened_postgresql(str(database))
     file = SQLiteDatabase(database)
 

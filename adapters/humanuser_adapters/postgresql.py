@@ -12,20 +12,24 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg.abc import AdaptContext, Buffer, Query
 from psycopg.adapt import Loader
+from psycopg.pq import Format
 
 from humanuser import StoreUnavailable
 from humanuser_adapters.bell import Bell
-from humanuser_adapters.database import Connection, Rows, RowsClash, time_of_text
+from humanuser_adapters.database import Connection, Rows, RowsClash, text_of_time, time_of_text
+from humanuser_adapters.database_name import postgresql_url
 from humanuser_adapters.forks import ForkAware, NotPicklable, require_tracked_fork, track_forks
 from humanuser_adapters.log_fields import log_of
 from humanuser_adapters.migrations import bring_up_to_date, version_of
+from humanuser_adapters.postgresql_errors import error_text
+from humanuser_adapters.postgresql_settings import BEGIN, local_settings, pin_settings, require_utf8
 
 log = log_of(__name__)
 
@@ -46,11 +50,9 @@ PATIENCE_FOR_PROBE = timedelta(seconds=10)
 """The same for the write of a health check. It waits for a server that may come back; its caller waits less."""
 LINES_A_MESSAGE = 200
 """Of a COPY."""
-LONGEST_SILENCE_SECONDS = 3
-"""After so many seconds the server ends the transaction of a process that was frozen in the middle of it."""
 
 _CHANNEL = "humanuser"
-_DEFAULTS = {"application_name": "humanuser", "target_session_attrs": "read-write", "tcp_user_timeout": 5000}
+_DEFAULTS = {"application_name": "humanuser", "target_session_attrs": "primary", "tcp_user_timeout": 5000}
 _MIGRATION_LOCK = 0x68756D616E  # "human"
 
 C = TypeVar("C", bound=AdaptContext)
@@ -59,8 +61,9 @@ C = TypeVar("C", bound=AdaptContext)
 class PostgreSQLDatabase(ForkAware, NotPicklable):
     """A PostgreSQL database that several threads and processes use at once.
 
-    What is written is on disk when ``write`` ends, and on the synchronous standby if there is one. It works through
-    a pooler in transaction mode: nothing is prepared, nothing is set for longer than a transaction, and
+    What is written is on disk when ``write`` ends, and on the synchronous standby if there is one. It does not depend
+    on settings of the server, the database or the role: a connection of our own states them once, and each
+    transaction does where a pooler shares the connection. Through a pooler nothing is prepared, and
     where notifications do not get through, listeners look by themselves every ``POLL_SECONDS``. Readers must read
     from the primary. A forked child connects by itself; its parent's sessions go on.
     """
@@ -81,13 +84,15 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
     ) -> None:
         """*url* may name several hosts; the one that takes writes is chosen. No more than *connections* are open.
 
-        Raises ``ValueError`` if *url* is none. Nothing is connected yet.
+        Raises ``ValueError`` if *url* is invalid, without any part of it. Nothing is connected yet.
         """
+        if "://" in url:  # or it is a connection string of libpq, from Python code
+            url = postgresql_url(url)
         try:
             given: dict[str, Any] = {**_DEFAULTS, **psycopg.conninfo.conninfo_to_dict(url)}  # Any: as in the library
-            self._url = psycopg.conninfo.make_conninfo(**given)
-        except psycopg.Error as error:
-            raise ValueError(str(error)) from None
+            self._url = psycopg.conninfo.make_conninfo(**given | {"client_encoding": "UTF8"})
+        except psycopg.Error:
+            raise ValueError("the database's URL is malformed, or has an unknown parameter") from None
         self._patience = patience.total_seconds()
         self._patience_for_work = patience_for_work.total_seconds()
         self._most_connections = connections
@@ -107,6 +112,7 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
         self._idle: deque[_Impatient] = deque()
         self._free = threading.BoundedSemaphore(self._most_connections)
         self._bell = Bell(self._watch)
+        self._search_path: str | None = None
         self._name = secrets.token_hex(8)
         self._notifier = _Notifier(self)
 
@@ -114,7 +120,7 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
     def read(self, *, at_length: bool = False) -> Iterator[Connection]:
         """A connection to read from; each statement sees what is committed when it begins."""
         with self._connection(self._patience_for_work if at_length else self._patience) as connection:
-            yield Marked(connection.cursor)
+            yield self._statements(connection)
 
     glance = read
 
@@ -122,19 +128,16 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
     def statement(self) -> Iterator[Connection]:
         """A connection for one statement that is a transaction of its own. Raises ``RowsClash``."""
         with self._connection(self._patience) as connection:
-            yield Marked(connection.cursor)
+            yield self._statements(connection)
         self.rang()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction; stored when the block ends, undone when it raises. Raises ``RowsClash``."""
         with self._connection(self._patience_for_work) as connection:
-            connection.execute(
-                f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_SILENCE_SECONDS}s';"
-                f"SET LOCAL lock_timeout = '{round(self._patience_for_work)}s'"
-            )
+            connection.execute(f"{BEGIN}; {self._local_settings(connection, self._patience_for_work)}")
             try:
-                yield Marked(connection.cursor)
+                yield Marked(lambda: connection.cursor(binary=True))
             except BaseException:
                 with contextlib.suppress(psycopg.Error):
                     connection.execute("ROLLBACK")
@@ -194,12 +197,32 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
         """A connection of its own, for whoever closes it. Raises ``StoreUnavailable``."""
         try:
             connection = _Impatient.connect(self._url, autocommit=True, prepare_threshold=None)
-            # for what waits in the server after its client has gone; a pooler may drop it, or keep it for our next one
-            connection.execute(f"SET lock_timeout = {round(self._patience * 1000)}")
         except psycopg.Error as error:
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(error_text(error)) from None
         self._open.add(connection)
+        try:
+            require_utf8(connection)
+            connection.until = time.monotonic() + self._patience
+            connection.shared, self._search_path = pin_settings(
+                connection, self._patience, self._patience_for_work, search_path=self._search_path
+            )
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, psycopg.Error):
+                raise StoreUnavailable(error_text(error)) from None
+            raise
         return with_texts(connection)
+
+    def _statements(self, connection: _Impatient) -> Marked:
+        """Through which each statement is a transaction of its own, with the settings that we need."""
+        if not connection.shared:
+            return Marked(lambda: connection.cursor(binary=True))
+        return _StatedTransactions(connection, self._local_settings(connection, self._patience))
+
+    def _local_settings(self, connection: _Impatient, patience: float) -> str:
+        return local_settings(
+            connection.info.server_version, patience, self._patience_for_work, search_path=self._search_path or ""
+        )
 
     @contextlib.contextmanager
     def _connection(self, patience: float) -> Iterator[_Impatient]:
@@ -214,13 +237,13 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
             try:
                 yield connection
             except psycopg.IntegrityError as error:
-                raise RowsClash(str(error)) from error
+                raise RowsClash(error_text(error)) from None
             except psycopg.errors.UndefinedTable as error:
-                raise _NoTable(str(error)) from error
+                raise _NoTable(error_text(error)) from None
             except psycopg.Error as error:
                 if isinstance(error, psycopg.errors._WaitTimeout):  # noqa: SLF001 - it has no public name
                     connection.close()
-                raise StoreUnavailable(str(error)) from error
+                raise StoreUnavailable(error_text(error)) from None
             finally:
                 self._put_back(connection)
         finally:
@@ -258,12 +281,14 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
         while not closed.is_set():
             try:
                 with self.connect() as connection:
-                    connection.execute(f"LISTEN {_CHANNEL}")
+                    if not connection.shared:  # or it would stay on a connection that others get
+                        connection.execute(f"LISTEN {_CHANNEL}")
                     while not closed.is_set():
                         self._bell.ring()  # also at first, for what was written before anybody listened
                         self._wait_for_others(connection)
             except (psycopg.Error, StoreUnavailable) as error:
-                log.info("the watch lost its connection, and tries again: %s", error)
+                reason = error_text(error) if isinstance(error, psycopg.Error) else error
+                log.info("the watch lost its connection, and tries again: %s", reason)
                 self._bell.ring()
                 closed.wait(RECONNECT_SECONDS)
 
@@ -292,6 +317,8 @@ class _Impatient(psycopg.Connection[Any]):  # Any: rows of whatever was asked fo
     """A connection that waits for an answer until a given time, and not longer."""
 
     until: float | None = None
+    shared = False
+    """Whether a pooler may give the server's connection to others after each transaction."""
 
     @classmethod
     def _connect_gen(cls, *args: Any, **kwargs: Any) -> Any:  # Any: as in the library, whose shortest wait is 2 s
@@ -336,6 +363,29 @@ class Marked:
                 copy.write(some)
 
 
+class _StatedTransactions(Marked):
+    """Runs each statement as a transaction of its own that states its settings, in one round trip."""
+
+    def __init__(self, connection: _Impatient, settings: str) -> None:
+        super().__init__(lambda: connection.cursor(binary=True))
+        self._connection = connection
+        self._settings = settings
+
+    def execute(self, query: str, parameters: Sequence[Any] = (), /) -> Rows:  # Any: what a column can hold
+        connection = self._connection
+        try:
+            with connection.pipeline():
+                connection.execute(BEGIN)
+                connection.execute(cast(Query, self._settings))
+                rows = super().execute(query, parameters)
+                connection.execute("COMMIT")
+        except psycopg.Error:
+            with contextlib.suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+            raise
+        return rows
+
+
 def _has_news(connection: psycopg.Connection[Any]) -> bool:
     """Whether an idle server says something, which is that it hangs up. (``select`` has no numbers above 1023.)"""
     poll = select.poll()
@@ -350,14 +400,32 @@ def copy_in(connection: Connection, query: str, lines: Iterator[str]) -> None:
 
 
 def with_texts(context: C) -> C:
-    """*context*, a connection or a cursor, which is given times and JSON as the server writes them."""
-    context.adapters.register_loader("timestamptz", _AsText)
-    context.adapters.register_loader("json", _AsText)
+    """*context*, a connection or a cursor, which loads times and JSON as texts.
+
+    From the binary format, because no setting changes that.
+    """
+    context.adapters.register_loader("timestamptz", _TimeLoader)
+    context.adapters.register_loader("json", _JsonLoader)
     return context
 
 
-class _AsText(Loader):
-    """A value as the server writes it."""
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""From which PostgreSQL counts microseconds."""
+
+
+class _TimeLoader(Loader):
+    """A time as ``text_of_time`` writes it."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        return text_of_time(_EPOCH + timedelta(microseconds=int.from_bytes(data, signed=True)))
+
+
+class _JsonLoader(Loader):
+    """JSON as it was stored."""
+
+    format = Format.BINARY
 
     def load(self, data: Buffer) -> str:
         return bytes(data).decode()

@@ -7,10 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from humanuser import Policy
+from humanuser_adapters.database_name import is_url, postgresql_url
 
 
 class SmsChoice(StrEnum):
@@ -79,12 +80,16 @@ class Settings(BaseSettings):
     twilio_account_sid: str | None = Field(None, description="The account at Twilio, `AC…`.")
     twilio_auth_token: SecretStr | None = Field(None, description="Its auth token.")
     twilio_from: str | None = Field(None, description="A number, a name, or the SID `MG…` of a messaging service.")
-    twilio_url: str = Field("https://api.twilio.com", description="Twilio's API, of another region perhaps.")
-    twilio_status_url: str | None = Field(None, description="The URL that Twilio tells what becomes of an SMS.")
+    twilio_url: str = Field(
+        "https://api.twilio.com", repr=False, description="Twilio's API, of another region perhaps."
+    )
+    twilio_status_url: str | None = Field(
+        None, repr=False, description="The URL that Twilio tells what becomes of an SMS."
+    )
     twilio_redact: bool = Field(
         True, description="Whether Twilio is to keep neither text nor number; the account needs Message Redaction."
     )
-    webhook_url: str | None = Field(None, description="Where `sms=webhook` posts.")
+    webhook_url: str | None = Field(None, repr=False, description="Where `sms=webhook` posts.")
     webhook_keys: SecretStr | None = Field(
         None, description="Keys that sign, `whsec_` and base64 of 24 to 64 bytes, comma between; each of them signs."
     )
@@ -160,10 +165,17 @@ class Settings(BaseSettings):
         prefix, known = cls.model_config["env_prefix"], cls.variables().values()
         return sorted(name for name in environment if name.upper().startswith(prefix) and name.upper() not in known)
 
+    @field_validator("database")
+    @classmethod
+    def _database_is_a_file_or_a_url(cls, database: str) -> str:
+        if is_url(database):
+            postgresql_url(database)
+        return database
+
     @property
     def sqlite_file(self) -> Path | None:
         """The file; None: the database is a URL."""
-        return None if "://" in self.database else Path(self.database)
+        return None if is_url(self.database) else Path(self.database)
 
     @property
     def key_file(self) -> Path | None:

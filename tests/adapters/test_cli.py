@@ -277,7 +277,7 @@ def test_what_people_chose_is_shown_as_it_is(cli: Cli, text: str) -> None:
     assert f"History of user {text}" in words(cli("history", text).stdout)
     assert f"user_name {text}, first_name {text}," in cli("history", text).stdout
     assert f" {text} " in cli("outbox", "list").stdout
-    assert text in cli("history", "nobody", "--database", f"{text}.none").stderr
+    assert f"{text}.none" in cli("history", "nobody", "--database", f"./{text}.none").stderr
 
 
 def test_the_outbox_lists_what_there_is_to_send(cli: Cli) -> None:

@@ -178,7 +178,7 @@ def test_of_two_who_wait_for_each_other_one_is_told_to_do_it_all_again(
     of_first = change_or_roll_back(first, "user2")
     first.commit()
 
-    assert sorted([of_first, of_second.result()]) == ["", "deadlock detected"]
+    assert sorted([of_first, of_second.result()]) == ["", "PostgreSQL: deadlock detected (SQLSTATE 40P01)"]
 
 
 def test_a_transaction_that_has_read_and_was_overtaken_on_sqlite_is_told_to_do_it_all_again(

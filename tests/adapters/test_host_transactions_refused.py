@@ -175,7 +175,7 @@ class TestOnPostgreSQL:
         with psycopg.connect(postgresql_url) as connection:
             connection.execute("SET TRANSACTION READ ONLY")
 
-            refused(server, connection, "read-only")
+            refused(server, connection, "read only sql transaction")
 
     def test_a_role_that_may_not_write(self, server: Application, postgresql_url: str) -> None:
         with psycopg.connect(postgresql_url) as connection:
@@ -185,7 +185,7 @@ class TestOnPostgreSQL:
             )
             connection.execute("SET ROLE stranger")
 
-            refused(server, connection, "permission denied")
+            refused(server, connection, "insufficient privilege")
 
             connection.rollback()
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -32,6 +27,7 @@ from humanuser_adapters.event_store import UserEventStore
 from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.vault import AesGcmVault
+from pooler import pooler
 
 LAST_OF_SELECT = 1023
 """The highest number of a file that ``select`` takes."""
@@ -353,44 +349,13 @@ def test_the_plan_for_partitions_by_tenant_works_on_a_table_with_events(
 @pytest.fixture
 def pooled_url(postgresql_server: str, postgresql_url: str) -> Iterator[str]:
     """The same through pgbouncer in transaction mode."""
-    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must test the pooler")
-        pytest.skip("NO PGBOUNCER: not tested through a pooler")
-    home = Path(tempfile.mkdtemp(prefix="pool-", dir="/tmp"))  # a socket needs a short path
     server = psycopg.conninfo.conninfo_to_dict(postgresql_server)
     schema = str(psycopg.conninfo.conninfo_to_dict(postgresql_url)["options"]).rpartition("=")[2]
+    role = f"role_{schema}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
-        role = f"role_{schema}"
         connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER; ALTER ROLE {role} SET search_path = {schema}")
-    (home / "pgbouncer.ini").write_text(
-        f"""
-        [databases]
-        pooled = host={server["host"]} dbname=postgres user={role}
-        [pgbouncer]
-        listen_addr =
-        unix_socket_dir = {home}
-        listen_port = 6432
-        auth_type = any
-        pool_mode = transaction
-        default_pool_size = 3
-        """
-    )
-    user: dict[str, Any] = {}  # Any: keyword arguments
-    if os.geteuid() == 0:  # it refuses to run as root
-        nobody = pwd.getpwnam("nobody")
-        shutil.chown(home, nobody.pw_uid, nobody.pw_gid)
-        user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
-    with (home / "log").open("wb") as log:
-        pooler = subprocess.Popen([program, home / "pgbouncer.ini"], cwd=home, stdout=log, stderr=log, **user)
-    try:
-        assert eventually((home / ".s.PGSQL.6432").exists), (home / "log").read_text()
-        yield f"postgresql:///pooled?host={home}&port=6432"
-    finally:
-        pooler.send_signal(signal.SIGINT)
-        pooler.wait(PATIENCE_SECONDS)
-        shutil.rmtree(home, ignore_errors=True)
+    with pooler(f"postgresql://{role}@/postgres?host={server['host']}") as url:
+        yield url
 
 
 def test_all_of_it_works_through_a_pooler(pooled_url: str, vault: AesGcmVault) -> None:

@@ -24,7 +24,8 @@ import psycopg
 from cluster import cluster
 from humanuser import Accepted, By, DomainError, HumanUserAdded, Policy, Sms, StoreUnavailable
 from humanuser.testing import TransparentVault
-from humanuser_adapters.application import Application, is_postgresql
+from humanuser_adapters.application import Application
+from humanuser_adapters.database_name import is_url
 from humanuser_adapters.outbox import WAITING
 from reliability.proof import Effort, Figure, Proof, at_most, exactly, none
 
@@ -61,7 +62,7 @@ class Place:
 
     def rows(self, query: str) -> list[Any]:  # Any: rows
         """What *query* finds, past all of our own code."""
-        if is_postgresql(self.database):
+        if is_url(self.database):
             with psycopg.connect(self.database) as server:
                 return server.execute(query.encode()).fetchall()
         with closing(sqlite3.connect(self.database)) as file:
@@ -332,7 +333,7 @@ def _seconds(moment: str | datetime) -> float:
 
 def _another(database: str) -> str:
     """A place beside *database* with nothing in it."""
-    if not is_postgresql(database):
+    if not is_url(database):
         return f"{database}.another"
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA another")

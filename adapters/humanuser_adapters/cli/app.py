@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from humanuser_adapters.cli import (
     demo,
@@ -18,8 +21,23 @@ from humanuser_adapters.cli import (
     user,
     what_if,
 )
+from humanuser_adapters.database_name import hide_credentials
+
+
+class Commands(TyperGroup):
+    """Commands whose usage errors repeat no URL: one that stands in the wrong place may hold a password."""
+
+    def invoke(self, ctx: Any) -> Any:  # Any: as in the library
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = hide_credentials(message)  # type: ignore[attr-defined]  # it has one
+            raise
+
 
 app = typer.Typer(
+    cls=Commands,
     name="humanuser",
     help="The phone of a human user: change it, prove it with a code, remove it, and see all that happened.",
     epilog="Exit codes: 0 done, 1 refused by a rule, 2 wrong usage or settings, 3 the store cannot be used,"
@@ -94,6 +112,14 @@ app.command(
     epilog="Example: humanuser status --json",
     help="Tell how far what follows the events is behind, and what waits for people.",
 )(operations.status)
+app.command(
+    "repair-positions",
+    epilog="Example: humanuser repair-positions",
+    help=(
+        "Raise the counter of positions to those in use, after a restore or copy that left it behind.\n\n"
+        "Every other command does the same at its start, if its role may."
+    ),
+)(operations.repair_positions)
 app.command(
     "what-if",
     epilog="Example: humanuser what-if --policy strict.json --picture refused.svg",

@@ -31,6 +31,7 @@ from humanuser_adapters.cli.session import (
     show,
     show_json,
 )
+from humanuser_adapters.database_name import hide_credentials, postgresql_url
 from humanuser_adapters.event_files import EventFile, FileFormat, json_line, new_file, spooled, write_events
 from humanuser_adapters.event_row import EventRow, EventSource, Malformed
 from humanuser_adapters.read_model import Difference
@@ -61,6 +62,7 @@ def import_(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    _require_file(source)
     with opened(read_settings(database=database), make=True) as application, _stoppable(source), steps() as shown:
         with _read_from(source) as path, ExitStack() as stack:
             seen = _Bytes(path.stat().st_size, shown)
@@ -79,6 +81,7 @@ def replay(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    _require_url("--from", source)
     total = ImportSummary()
     with opened(read_settings(database=database), make=True) as application, _stoppable("the replay"), steps() as shown:
         with ExitStack() as stack:
@@ -95,6 +98,20 @@ def replay(
         if total.stored:
             _bring_up_to_date(application, shown)
     _show_summary(total, as_json=as_json)
+
+
+def _require_url(option: str, url: str) -> None:
+    """End the command, without a part of *url* in the error, unless it is one."""
+    try:
+        postgresql_url(url)
+    except ValueError as error:
+        fail(Exit.USAGE, f"{option}: {error}")
+
+
+def _require_file(name: str) -> None:
+    """End the command if *name* is a URL or a connection string: as the name of a file it would be shown."""
+    if hide_credentials(name) != name and not Path(name).exists():
+        fail(Exit.USAGE, "FILE looks like a URL or a connection string: `replay` reads a ZITADEL database")
 
 
 def _replayed(
@@ -116,6 +133,7 @@ def export(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
+    _require_file(target)
     written_as = _format(target, file_format)
     with opened(read_settings(database=database)) as application, _stoppable(target, NO_FILE), steps() as shown:
         shown.step("writing", application.head())
@@ -141,6 +159,8 @@ def verify(
     reveal: RevealOption = False,
     as_json: JsonOption = False,
 ) -> None:
+    if zitadel:
+        _require_url("--zitadel", zitadel)
     with opened(read_settings(database=database)) as application, _stoppable("check", AS_BEFORE), steps() as shown:
         shown.step("comparing" if quick else "replaying", application.head())
         found = list((application.differences_of_details if quick else application.differences)(shown.go))

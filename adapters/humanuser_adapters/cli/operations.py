@@ -20,6 +20,7 @@ from humanuser_adapters.cli.session import (
     opened,
     out,
     read_settings,
+    show,
     show_json,
     shown_number,
     shown_time,
@@ -86,6 +87,12 @@ def _shown(name: str, value: Any, *, reveal: bool) -> Any:
     if name == "expiry":
         return f"{value / 1e9:g} s"
     return value if isinstance(value, str | int | bool) else value.model_dump(mode="json")
+
+
+def repair_positions(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    with opened(read_settings(database=database)) as application:
+        application.repair_positions()
+        show({"head": application.head()}, as_json=as_json)
 
 
 def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from humanuser_adapters.database import Connection, RowsClash, text_of_time
 from humanuser_adapters.event_log import LogEnd, OpenTransaction
 from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import Envelope, recorder_options
-from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
+from humanuser_adapters.event_store.sql import LAST_USED, SqlEventRecorder, SqlTrackingEventRecorder, track
 from humanuser_adapters.postgresql import PostgreSQLDatabase, copy_in
 
 SCHEMA = (
@@ -171,7 +172,11 @@ SCHEMA = (
     ),
 )
 
-_APPEND = "SELECT humanuser_append_command(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NO_PAYLOAD = ""
+_APPEND = f"""
+    SELECT humanuser_append_command(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, array_replace(?::text[], '{_NO_PAYLOAD}', NULL))
+"""
+"""No NULL is sent within the array, because a setting (array_nulls) can make a text of that."""
 _LOCK_POSITIONS = """
     SELECT pg_advisory_xact_lock_shared(
         'humanuser_positions'::regclass::oid::bigint::bit(32)::integer,
@@ -179,6 +184,18 @@ _LOCK_POSITIONS = """
     )
 """
 _TRY_POSITIONS = _LOCK_POSITIONS.replace("pg_advisory_xact_lock", "pg_try_advisory_xact_lock")
+_BEHIND = f"""
+    SELECT greatest(
+        coalesce(({LAST_USED}), 0) - (SELECT last_value - (NOT is_called)::integer FROM humanuser_positions), 0
+    )
+"""
+_APPENDING = """
+    SELECT count(*) FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.classid = 'humanuser_positions'::regclass::oid AND l.objsubid = 2
+        AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+"""
+REPAIR_SECONDS = 2
+"""How long a repair of positions waits for appends that are under way."""
 _TAKE_POSITIONS = "SELECT nextval('humanuser_positions') FROM generate_series(1, ?)"
 _END = """
     SELECT last.position, l.behind, l.pid, coalesce(a.application_name, p.gid, ''),
@@ -245,6 +262,27 @@ class PostgreSQLTransactionRecorder(SqlEventRecorder):
         if isinstance(payload, str) and payload.startswith(_BASE64):
             return base64.b64decode(json.loads(payload))
         return super().state(payload)
+
+    def positions_behind(self) -> int:
+        with self._database.read() as connection:
+            behind: int = connection.execute(_BEHIND).fetchone()[0]
+        return behind
+
+    def repair_positions(self) -> int:
+        until = time.monotonic() + REPAIR_SECONDS
+        while True:
+            with self._database.write() as connection:
+                connection.execute(f"SET LOCAL lock_timeout = '{REPAIR_SECONDS}s'")
+                connection.execute("LOCK TABLE humanuser_events IN SHARE ROW EXCLUSIVE MODE")
+                if not connection.execute(_APPENDING).fetchone()[0]:
+                    behind: int = connection.execute(_BEHIND).fetchone()[0]
+                    if behind:
+                        connection.execute(f"SELECT setval('humanuser_positions', ({LAST_USED}))")
+                    return behind
+            # somebody has taken positions and waits for the table: this transaction had to end first
+            if time.monotonic() > until:
+                raise StoreUnavailable("positions cannot be repaired: an append is still under way")
+            time.sleep(0.05)
 
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         connection.execute(_LOCK_POSITIONS)
@@ -358,10 +396,10 @@ def _append(
     return positions
 
 
-def _payload(state: bytes) -> str | None:
+def _payload(state: bytes) -> str:
     """JSON as it is; what is no JSON object (encrypted, compressed) as a JSON string with base64."""
     if not state:
-        return None
+        return _NO_PAYLOAD
     if state.startswith(b"{") and state.endswith(b"}"):
         return state.decode()
     return json.dumps(base64.b64encode(state).decode())

@@ -58,6 +58,13 @@ _HEAD_OF_SCOPE = """
 """
 _APPEND_NOTHING = "INSERT INTO humanuser_events SELECT * FROM humanuser_events WHERE 1 = 0"
 """Waits for locks and needs the privileges of an append, and stores nothing."""
+LAST_USED = """
+    SELECT max(position) FROM (
+        SELECT max(position) AS position FROM humanuser_events
+        UNION ALL SELECT max(position) FROM humanuser_subscriptions
+    ) AS used
+"""
+"""The highest position that an event or a subscription has."""
 _MOST = 2**63 - 1
 PULL = 500
 """Notifications that a subscription of the library reads at once."""
@@ -190,6 +197,17 @@ class SqlEventRecorder(EventRecorder):
     def require_appendable(self, connection: Connection) -> None:
         """Check that events could be appended now, short of storing one. Raises ``StoreUnavailable``."""
         connection.execute(_APPEND_NOTHING)
+
+    @abstractmethod
+    def positions_behind(self) -> int:
+        """How far the counter of positions is behind those in use, which only a partial restore or copy does; else 0.
+
+        Events with positions already passed would reach no subscription.
+        """
+
+    @abstractmethod
+    def repair_positions(self) -> int:
+        """Raise the counter of positions to those in use; returns by how much. Raises ``StoreUnavailable``."""
 
     @abstractmethod
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:

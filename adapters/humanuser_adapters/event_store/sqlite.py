@@ -19,7 +19,7 @@ from eventsourcing.utils import Environment, EnvType
 from humanuser_adapters.database import Connection, RowsClash, text_of_time
 from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store.recorder import Envelope, recorder_options
-from humanuser_adapters.event_store.sql import SqlEventRecorder, SqlTrackingEventRecorder, track
+from humanuser_adapters.event_store.sql import LAST_USED, SqlEventRecorder, SqlTrackingEventRecorder, track
 from humanuser_adapters.sqlite import SQLiteDatabase
 
 SCHEMA = (
@@ -68,6 +68,12 @@ _INSERT_ROWS = """
 _LAST_SEQUENCE = """
     SELECT max(sequence) FROM humanuser_events WHERE instance_id = ? AND aggregate_type = ? AND aggregate_id = ?
 """
+_BEHIND = f"""
+    SELECT max(coalesce(({LAST_USED}), 0) - max(
+        coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'humanuser_events'), 0),
+        coalesce((SELECT max(position) FROM humanuser_events), 0)
+    ), 0)
+"""
 
 
 class SQLiteEventRecorder(SqlEventRecorder):
@@ -87,6 +93,21 @@ class SQLiteEventRecorder(SqlEventRecorder):
             connection.executemany(_INSERT, rows)
             last: int = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
         return list(range(last - len(rows) + 1, last + 1))  # nobody else wrote meanwhile
+
+    def positions_behind(self) -> int:
+        with self._database.read() as connection:
+            behind: int = connection.execute(_BEHIND).fetchone()[0]
+        return behind
+
+    def repair_positions(self) -> int:
+        with self._database.write() as connection:
+            behind: int = connection.execute(_BEHIND).fetchone()[0]
+            if behind:
+                connection.execute("DELETE FROM sqlite_sequence WHERE name = 'humanuser_events'")
+                connection.execute(
+                    f"INSERT INTO sqlite_sequence (name, seq) VALUES ('humanuser_events', ({LAST_USED}))"
+                )
+        return behind
 
     def insert_rows(self, connection: Connection, rows: Sequence[EventRow]) -> None:
         connection.executemany(_INSERT_ROWS, [row.values(text_of_time(row.created_at)) for row in rows])

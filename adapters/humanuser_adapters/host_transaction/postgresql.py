@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import tuple_row
 
 from humanuser import StoreUnavailable
@@ -16,6 +16,7 @@ from humanuser_adapters.host_transaction.driver import driver_connection
 from humanuser_adapters.host_transaction.errors import TransactionOvertaken, TransactionUnusable
 from humanuser_adapters.host_transaction.host_transaction import HostTransaction
 from humanuser_adapters.postgresql import Marked, PostgreSQLDatabase, with_texts
+from humanuser_adapters.postgresql_errors import error_text
 
 _WHERE = """
     SELECT extract(epoch FROM pg_postmaster_start_time()), to_regclass('humanuser_events')::oid,
@@ -73,6 +74,8 @@ class PostgreSQLHostTransaction(HostTransaction):
             raise TransactionUnusable(_UNFIT[status])
         if status == TransactionStatus.IDLE and connection.autocommit:
             raise TransactionUnusable("no transaction is open, and the connection commits by itself: begin one")
+        if connection.info.encoding != "utf-8":
+            raise TransactionUnusable("the connection's client_encoding is not UTF8")
         if connection is not self._known:
             self._require_same_database(connection)
             self._known = connection
@@ -94,16 +97,19 @@ def _require_fresh_sight(connection: Connection) -> None:
 @contextlib.contextmanager
 def _translated(connection: psycopg.Connection[Any]) -> Iterator[Marked]:  # Any: as above
     try:
-        yield Marked(lambda: with_texts(psycopg.Cursor(connection, row_factory=tuple_row)))
+        yield Marked(lambda: _cursor(connection))
     except psycopg.IntegrityError as error:
-        raise RowsClash(str(error)) from error
+        raise RowsClash(error_text(error)) from None
     except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected) as error:
-        raise TransactionOvertaken(_first_line(error)) from error
+        raise TransactionOvertaken(error_text(error)) from None
     except (psycopg.errors.ReadOnlySqlTransaction, psycopg.ProgrammingError) as error:
-        raise TransactionUnusable(_first_line(error)) from error
+        raise TransactionUnusable(error_text(error)) from None
     except psycopg.Error as error:
-        raise StoreUnavailable(str(error)) from error
+        raise StoreUnavailable(error_text(error)) from None
 
 
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).partition("\n")[0]
+def _cursor(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:  # Any: as above
+    """A cursor that reads the same whatever the host's session and connection are set to."""
+    cursor = with_texts(psycopg.Cursor(connection, row_factory=tuple_row))
+    cursor.format = Format.BINARY
+    return cursor

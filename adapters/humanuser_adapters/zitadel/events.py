@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 from msgspec import Raw
 
-from humanuser import StoreUnavailable
 from humanuser_adapters.event_row import NO_PAYLOAD, EventRow, Line
+from humanuser_adapters.zitadel.connection import PATIENT, connected
 
 ROWS_A_FETCH = 5000
 MARGIN_SECONDS = 0.5
@@ -46,17 +46,18 @@ class ZitadelEvents:
     def __init__(self, connection: psycopg.Connection[Any], until: Decimal) -> None:
         """Everything before the position *until* is in it."""
         info = connection.info
-        self.name = f"{info.host}:{info.port}/{info.dbname}"
+        self.name = "the ZITADEL database"  # whose URL nobody is to read in a message
+        self._identity = f"zitadel {info.host}:{info.port}/{info.dbname}"
         self._connection = connection
         self._until = until
 
     def identity(self) -> str:
         """The database: what was read of it earlier is known."""
-        return f"zitadel {self.name}"
+        return self._identity
 
     def lines(self, *, after: int = 0) -> Iterator[Line]:
         """The rows behind the place *after*: a place is a position in microseconds."""
-        with self._connection.cursor(name="humanuser_import") as cursor:
+        with self._connection.cursor(name="humanuser_import", binary=True) as cursor:
             cursor.itersize = ROWS_A_FETCH
             cursor.execute(_ROWS, (Decimal(after) / PLACES_A_SECOND, self._until))
             for row in cursor:
@@ -69,23 +70,21 @@ def zitadel_events(url: str) -> Iterator[ZitadelEvents]:
 
     Raises ``StoreUnavailable``; ``PermissionError`` if the role may not see when other transactions began.
     """
-    try:
-        with psycopg.connect(url, application_name="humanuser replay", autocommit=True) as connection:
-            until = _horizon(connection)
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            connection.read_only = True
-            with connection.transaction():
-                yield ZitadelEvents(connection, until)
-    except psycopg.Error as error:
-        raise StoreUnavailable(str(error).strip()) from error
+    with connected(url, "humanuser replay") as connection:
+        until = _horizon(connection)
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        connection.deferrable = False
+        with connection.transaction():
+            connection.execute(PATIENT)
+            yield ZitadelEvents(connection, until)
 
 
 def _horizon(connection: psycopg.Connection[Any]) -> Decimal:
     """The position before which no row can come any more."""
     ((horizon, unseen),) = connection.execute(_HORIZON, (MARGIN_SECONDS,)).fetchall()
     if unseen:
-        role = connection.info.user
-        raise PermissionError(f"{role} cannot see whether transactions are open: GRANT pg_read_all_stats TO {role}")
+        raise PermissionError("the role cannot see whether transactions are open: GRANT pg_read_all_stats TO it")
     return Decimal(horizon)
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import psycopg
 
-from humanuser import StoreUnavailable
 from humanuser_adapters.read_model import KnownPhone
+from humanuser_adapters.zitadel.connection import PATIENT, connected
 
 _PHONES = """
     SELECT instance_id, user_id, nullif(phone, ''), coalesce(is_phone_verified, false)
@@ -19,14 +19,14 @@ _PHONES = """
 @contextmanager
 def zitadel_phones(url: str) -> Iterator[Iterator[KnownPhone]]:
     """What the ZITADEL database at *url* says of its users' phones. Raises ``StoreUnavailable``."""
-    try:
-        with psycopg.connect(url, application_name="humanuser verify") as connection:
-            connection.read_only = True
-            with connection.cursor(name="humanuser_verify") as cursor:
+    with connected(url, "humanuser verify") as connection:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.read_only = True
+        with connection.transaction():
+            connection.execute(PATIENT)
+            with connection.cursor(name="humanuser_verify", binary=True) as cursor:
                 cursor.execute(_PHONES)
                 yield (KnownPhone(*row) for row in cursor)
-    except psycopg.Error as error:
-        raise StoreUnavailable(str(error).strip()) from error
 
 
 __all__ = ["zitadel_phones"]
