@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,9 +90,9 @@ def _shown(name: str, value: Any, *, reveal: bool) -> Any:
 def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Tell how far what follows the events is behind, and what waits for people."""
     with opened(read_settings(database=database)) as application:
-        states = Counter(one.state.value for one in application.deliveries())
+        states = {state.value: count for state, count in application.delivery_counts().items()}
         followers = [_follower(one) for one in application.subscriptions().values()]
-        told = {"head": application.head(), "subscriptions": followers, "sms": dict(states)}
+        told = {"head": application.head(), "subscriptions": followers, "sms": states}
     if as_json:
         show_json(told)
         return

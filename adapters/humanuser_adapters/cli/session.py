@@ -169,6 +169,7 @@ def _application(settings: Settings, telemetry: Telemetry) -> Application:
         sms_workers=settings.sms_workers,
         sms_lease=timedelta(seconds=settings.sms_lease_seconds),
         sms_budget=budget_of(settings, keys),
+        outbox_retention=timedelta(days=settings.outbox_retention_days) or None,
         telemetry=telemetry,
     )
 
