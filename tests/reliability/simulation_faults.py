@@ -487,9 +487,6 @@ FAULTS: Mapping[str, Parts] = {
     "pause not stored": Parts(outbox=NoPause),
     "settling stores nothing": Parts(outbox=SettlesNothing),
     "live codes dropped": Parts(sql=(("wanted_until <= ?", "wanted_until > ?"),)),
-    "stale drop ignores leases": Parts(
-        sql=(("AND (state = 'due' OR due_at <= ?)", "AND (state = 'claimed' OR due_at <= ?)"),)
-    ),
     "waiting SMS pruned": Parts(sql=(("AND due_at <= ? LIMIT ?", "OR due_at <= '9' OR '' = ? LIMIT ?"),)),
     "one row a batch": Parts(outbox=OneRowABatch),
     "no budget": Parts(patches=((outbox, "MOST_INTERRUPTIONS", 1_000),)),
