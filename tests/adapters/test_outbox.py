@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
@@ -785,3 +786,20 @@ class TestBounds:
 
         assert len(world.sender.sent) == MOST_INTERRUPTIONS
         assert world.states() == [(State.UNKNOWN, MOST_INTERRUPTIONS, "the delivery raised UnreadableEvent")]
+
+    @pytest.mark.parametrize("answer", [None, {}, ValueError("123456")])
+    def test_a_sender_that_misbehaves_is_called_three_times_and_not_quoted(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: Any
+    ) -> None:
+        world.add_user()
+        monkeypatch.setattr(world.sender, "look_up", lambda _: None)
+        world.sender.script = [answer] * 100
+
+        while (wait := world.worker.send_due()) is not None:
+            world.clock.now += wait
+
+        assert len(world.sender.sent) == MOST_INTERRUPTIONS
+        ((state, _, note),) = world.states()
+        assert state is State.UNKNOWN
+        assert note in (f"the sender {did} {type(answer).__name__}" for did in ("returned", "raised"))
+        assert "123456" not in caplog.text
