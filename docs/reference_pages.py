@@ -27,7 +27,7 @@ from humanuser_adapters.auth.roles import ROLES
 from humanuser_adapters.cli.app import app
 from humanuser_adapters.cli.session import Exit
 from humanuser_adapters.settings import Settings
-from humanuser_adapters.telemetry.measurements import GAUGES, TIMED
+from humanuser_adapters.telemetry.measurements import COUNTERS, GAUGES, TIMED
 
 HERE = Path(__file__).parent / "reference"
 
@@ -252,6 +252,7 @@ def metrics() -> str:
     """Everything that is measured."""
     rows = [
         *(f"| `{one.name}` | histogram | s | {_names(one.labels)} | {one.description} |" for one in TIMED),
+        *(f"| `{one.name}` | counter | {one.unit} | {_names(one.labels)} | {one.description} |" for one in COUNTERS),
         *(f"| `{one.name}` | gauge | {one.unit} | {_names(one.labels)} | {one.description} |" for one in GAUGES),
     ]
     return _page(

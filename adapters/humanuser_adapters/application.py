@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from humanuser import (
     Clock,
     CodeVault,
     Commands,
+    NotWanted,
     Permanent,
     Policy,
     Recorded,
@@ -33,7 +34,7 @@ from humanuser_adapters.event_store import EventRows, SqlEventRecorder, SQLiteEv
 from humanuser_adapters.forks import NotPicklable
 from humanuser_adapters.host_transaction import CommandsWithin, SQLiteHostTransaction
 from humanuser_adapters.log_fields import about, log_of
-from humanuser_adapters.outbox import LEASE, Delivery, Outbox, OutboxWorker
+from humanuser_adapters.outbox import LEASE, RETENTION, Delivery, Outbox, OutboxWorker, State
 from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, KnownPhone
 from humanuser_adapters.read_models import User, UserReadModels
 from humanuser_adapters.rebuild import Progress, Rebuild
@@ -44,12 +45,13 @@ from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.standstill import LIMIT, Standstill
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.telemetry import MeasuredCommands, Telemetry, telemetry_installed
+from humanuser_adapters.telemetry.measurements import INSTANCE, REASON, SMS_DROPPED
 from humanuser_adapters.user_ids import new_user_id
 from humanuser_adapters.users import Users
 from humanuser_adapters.vault import draw_code
 from humanuser_adapters.workers import Worker
 from humanuser_adapters.write_probe import WriteProbe
-from humanuser_projections import PhoneNotifier, record_sent
+from humanuser_projections import CheckedSms, PhoneNotifier, checked_report, record_sent
 
 log = log_of(__name__)
 
@@ -85,24 +87,29 @@ class Application(NotPicklable):
         clock: Clock | None = None,
         sms_workers: int = 2,
         sms_lease: timedelta = LEASE,
-        sms_budget: SmsBudget | None = None,
+        sms_budget: SmsBudget | None = SmsBudget(),  # noqa: B008 - it is frozen
+        outbox_retention: timedelta | None = RETENTION,
         standstill: timedelta = LIMIT,
         telemetry: Telemetry | None = None,
     ) -> None:
         """*database* is a SQLite file, or the ``postgresql://`` URL of a database.
 
         Without a *sender* nothing is sent, and codes wait for a process that has one until they expire. Without a
-        *clock* everything follows the database's: PostgreSQL's own, and the machine's for a SQLite file. *standstill*
-        is how long events may wait for an open transaction, or for a subscription that does not move, before
-        ``problems`` reports it. Without *telemetry* it is measured for OpenTelemetry if that is installed.
+        *clock* everything follows the database's: PostgreSQL's own, and the machine's for a SQLite file. *sms_budget*
+        limits SMS per number, range and country; None switches it off. Settled SMS are deleted after
+        *outbox_retention*; None keeps them for ever. *standstill* is how long events may wait for an open transaction,
+        or for a subscription that does not move, before ``problems`` reports it. Without *telemetry* it is measured
+        for OpenTelemetry if that is installed.
+        Raises ``TypeError`` for a *sender* that cannot be called as an ``SmsSender``.
         """
+        checked = None if sender is None else CheckedSms(sender)  # before anything is opened
         self.instance_id = instance_id
         self._database, recorder, self._within = _opened(database)
         self._store = UserEventStore(recorder)
         self._rows = EventRows(self._database, recorder)
         self._read_models = UserReadModels(self._database)
         shared_clock = None if clock is None else _ignoring_the_connection(clock)
-        self._outbox = Outbox(self._database, shared_clock, lease=sms_lease)
+        self._outbox = Outbox(self._database, shared_clock, lease=sms_lease, retention=outbox_retention)
         self.clock = clock = clock or _clock_of(self._database)
         self._user_subscription = Subscription("users", self._database, self._store, self._read_models)
         self._rebuild = Rebuild(self._user_subscription, self._database, self._store, self._read_models)
@@ -127,11 +134,12 @@ class Application(NotPicklable):
         )
         self._users = Users(self.commands, self._store, self._read_models, instance_id)
         self._workers = [Worker(self._user_subscription.name, self._database, self._follow_users)]
-        if sender is not None:
-            if sms_budget is not None:
-                sender = BudgetedSms(sender, self._database, sms_budget, now=shared_clock)
-            notifier = PhoneNotifier(self._store, vault, sender, self.commands, clock)
-            worker = OutboxWorker(self._outbox, notifier, instance_id=instance_id)
+        if checked is not None:
+            limited = (
+                checked if sms_budget is None else BudgetedSms(checked, self._database, sms_budget, now=shared_clock)
+            )
+            notifier = PhoneNotifier(self._store, vault, limited, self.commands, clock)
+            worker = OutboxWorker(self._outbox, notifier, instance_id=instance_id, dropped=self._count_dropped)
             self._workers += [
                 Worker(self._notifications.name, self._database, self._notifications.follow),
                 *(Worker(f"sms-{number}", self._database, worker.send_next) for number in range(1, sms_workers + 1)),
@@ -238,10 +246,15 @@ class Application(NotPicklable):
         """The position of the last event there is; 0 if there is none."""
         return self._store.head()
 
-    def deliveries(self) -> Sequence[Delivery]:
-        """Every SMS there was to send, and what became of it."""
+    def deliveries(self, states: Collection[State] = tuple(State)) -> Sequence[Delivery]:
+        """The SMS in *states*, and what became of them. Settled ones are deleted after the retention."""
         self._notifications.catch_up()
-        return self._outbox.list(self.instance_id)
+        return self._outbox.list(self.instance_id, states)
+
+    def delivery_counts(self) -> Mapping[State, int]:
+        """How many SMS are in each state. Much faster than to count ``deliveries``."""
+        self._notifications.catch_up()
+        return self._outbox.counts(self.instance_id)
 
     def send_again(self, message_id: str) -> bool:
         """Have an SMS that waits, or that was given up, sent now; False: there is no such one."""
@@ -251,14 +264,19 @@ class Application(NotPicklable):
     def drop_sms(self, message_id: str) -> bool:
         """Have an SMS never sent that waits or was given up; False: there is no such one."""
         require_str("message_id", message_id)
-        return self._outbox.drop(self.instance_id, message_id)
+        dropped = self._outbox.drop(self.instance_id, message_id)
+        if dropped:
+            self._telemetry.count(SMS_DROPPED, {INSTANCE: self.instance_id, REASON: "by_hand"})
+        return dropped
 
     def sms_reported(self, message_id: str, outcome: Accepted | Permanent) -> bool:
         """Take in what a provider tells of an SMS later; False: there is no such SMS.
 
-        May come several times and in any order. Raises ``StoreUnavailable``, ``UnreadableEvent``.
+        May come several times and in any order. Raises ``TypeError`` for any other *outcome*, ``StoreUnavailable``,
+        ``UnreadableEvent``.
         """
         require_str("message_id", message_id)
+        outcome = checked_report(outcome)
         notification = self._outbox.find(self.instance_id, message_id)
         if notification is None:
             return False
@@ -325,6 +343,9 @@ class Application(NotPicklable):
             self._positions_checked = now
             self.repair_positions()
         self._user_subscription.follow()
+
+    def _count_dropped(self, reason: NotWanted, count: int) -> None:
+        self._telemetry.count(SMS_DROPPED, {INSTANCE: self.instance_id, REASON: reason.name.lower()}, count)
 
 
 def _positions_problem(behind: int) -> str:

@@ -52,6 +52,7 @@ class AsyncApplication(NotPicklable):
         self.rebuild = awaited(application.rebuild)
         self.head = awaited(application.head)
         self.deliveries = awaited(application.deliveries)
+        self.delivery_counts = awaited(application.delivery_counts)
         self.send_again = awaited(application.send_again)
         self.drop_sms = awaited(application.drop_sms)
         self.sms_reported = awaited(application.sms_reported)

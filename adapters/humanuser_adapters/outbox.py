@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,7 +26,13 @@ from humanuser import (
 )
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
 from humanuser_adapters.log_fields import about, log_of
-from humanuser_projections import PhoneNotification, PhoneNotifier, phone_notification
+from humanuser_projections import (
+    PhoneNotification,
+    PhoneNotifier,
+    code_expires_at,
+    phone_notification,
+    replaces_codes,
+)
 
 log = log_of(__name__)
 
@@ -54,14 +61,39 @@ SCHEMA = (
             WHERE state IN ('due', 'claimed', 'failed', 'unknown')
         """,
     ),
+    (
+        "ALTER TABLE humanuser_outbox ADD COLUMN wanted_until {time}",
+        """
+        CREATE INDEX humanuser_outbox_newest ON humanuser_outbox (instance_id, position)
+            WHERE state IN ('due', 'claimed')
+        """,
+        """
+        CREATE INDEX humanuser_outbox_stale ON humanuser_outbox (instance_id, wanted_until)
+            WHERE state IN ('due', 'claimed')
+        """,
+        """
+        CREATE INDEX humanuser_outbox_user ON humanuser_outbox (instance_id, user_id)
+            WHERE state IN ('due', 'claimed')
+        """,
+        "CREATE INDEX humanuser_outbox_state ON humanuser_outbox (instance_id, state, due_at)",
+    ),
 )
+"""``wanted_until`` is when the code expires or was replaced. NULL: never, or the row is older than the column."""
 
 LEASE = timedelta(seconds=20)
 """How long one worker has an SMS for itself; it must have begun to send before half of it is over."""
 MOST_INTERRUPTIONS = 3
 """How often an SMS may have left without anybody knowing what became of it; then people must look."""
+MOST_ATTEMPTS = 1000
+"""For a code that never expires: its SMS is not retried for ever."""
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=1)
+RETENTION = timedelta(days=30)
+"""How long a settled SMS stays in the table."""
+BATCH = 500
+"""Rows that are dropped or deleted in one transaction, for which the senders wait."""
+DROP_EVERY_SECONDS = 1
+PRUNE_EVERY_SECONDS = 60
 
 
 class State(StrEnum):
@@ -78,6 +110,7 @@ class State(StrEnum):
 WAITING = (State.DUE, State.CLAIMED)
 OPEN = (*WAITING, State.FAILED, State.UNKNOWN)
 """What is not done with: it waits, or it waits for people."""
+SETTLED = (State.SENT, State.DROPPED, State.FAILED, State.UNKNOWN)
 BY_HAND = (State.DUE, State.DROPPED, State.FAILED, State.UNKNOWN)
 """What people may send again or drop."""
 
@@ -126,24 +159,39 @@ class Outbox:
     """The table, as its projection and its workers use it."""
 
     def __init__(
-        self, database: Database, now: Callable[[Connection], datetime] | None = None, *, lease: timedelta = LEASE
+        self,
+        database: Database,
+        now: Callable[[Connection], datetime] | None = None,
+        *,
+        lease: timedelta = LEASE,
+        retention: timedelta | None = RETENTION,
     ) -> None:
-        """*now*: the clock that all workers share; the database's own if there is none."""
+        """*now*: the clock that all workers share; the database's own if there is none.
+
+        *retention*: how long settled SMS are kept; None: for ever. Raises ``ValueError`` if it is not positive.
+        """
+        if retention is not None and retention <= timedelta(0):
+            raise ValueError("the retention of the outbox must be positive")
         self._database = database
         self._now = now or database.now
         self.lease = lease
+        self._retention = retention
         database.migrate("outbox", SCHEMA)
 
     def apply(self, connection: Connection, events: Sequence[Recorded]) -> None:
-        """Take in *events*: a row for each SMS that one calls for, due at once even if its time is yet to come."""
+        """Add a row for each SMS that *events* call for, and mark the rows of codes that they replace.
+
+        A row is due at once, even if the time of its event is yet to come.
+        """
         wanted = [(one, recorded) for recorded in events if (one := phone_notification(recorded))]
-        if not wanted:
+        replacing = [recorded for recorded in events if replaces_codes(recorded)]
+        if not wanted and not replacing:
             return
         now = self._now(connection)
         connection.executemany(
             "INSERT INTO humanuser_outbox "
-            "(message_id, position, instance_id, user_id, code_sequence, state, due_at) "
-            "VALUES (?, ?, ?, ?, ?, 'due', ?) ON CONFLICT DO NOTHING",
+            "(message_id, position, instance_id, user_id, code_sequence, state, due_at, wanted_until) "
+            "VALUES (?, ?, ?, ?, ?, 'due', ?, ?) ON CONFLICT DO NOTHING",
             [
                 (
                     one.message_id,
@@ -152,23 +200,48 @@ class Outbox:
                     one.user_id,
                     one.code_sequence,
                     text_of_time(min(recorded.created_at, now)),
+                    (until := code_expires_at(recorded)) and text_of_time(until),
                 )
                 for one, recorded in wanted
             ],
         )
+        connection.executemany(
+            "UPDATE humanuser_outbox SET wanted_until = ?, note = ? "
+            "WHERE instance_id = ? AND user_id = ? AND position < ? AND state IN ('due', 'claimed') "
+            "AND (wanted_until IS NULL OR wanted_until > ?)",
+            [
+                (
+                    text_of_time(min(recorded.created_at, now)),
+                    NotWanted.SUPERSEDED.value,
+                    recorded.instance_id,
+                    recorded.user_id,
+                    recorded.position,
+                    text_of_time(min(recorded.created_at, now)),
+                )
+                for recorded in replacing
+            ],
+        )
 
     def claim(self, instance_id: str) -> Claim | None:
-        """The SMS that is longest due, for this caller alone while the lease lasts; None: none is due."""
+        """The newest SMS that is due, for this caller alone while the lease lasts; None: none is due.
+
+        The newest first, because somebody still waits for it: after an outage a new code does not queue behind
+        thousands of old ones. What expired or was replaced is left to ``drop_stale``.
+        """
         query = f"""
             SELECT {_COLUMNS} FROM humanuser_outbox
-            WHERE instance_id = ? AND state IN ('due', 'claimed') AND due_at <= ? ORDER BY due_at LIMIT 1
-        """
+            WHERE instance_id = ? AND state IN ('due', 'claimed') AND coalesce(due_at, due_at) <= ?
+                AND (wanted_until IS NULL OR wanted_until > ?)
+            ORDER BY position DESC LIMIT 1
+        """  # coalesce: or the planner takes the index of due_at, and sorts all that are due to find the newest
         with self._database.read() as connection:  # the common case: nothing to do, so no turn to write is taken
-            if connection.execute(query, (instance_id, text_of_time(self._now(connection)))).fetchone() is None:
+            now_text = text_of_time(self._now(connection))
+            if connection.execute(query, (instance_id, now_text, now_text)).fetchone() is None:
                 return None
         with self._database.write() as connection:
             now = self._now(connection)
-            row = connection.execute(query + self._database.claiming, (instance_id, text_of_time(now))).fetchone()
+            values = (instance_id, text_of_time(now), text_of_time(now))
+            row = connection.execute(query + self._database.claiming, values).fetchone()
             if row is None:
                 return None
             before = _delivery(row)
@@ -202,6 +275,61 @@ class Outbox:
                 ).rowcount
             )
 
+    def drop_stale(self, instance_id: str) -> Mapping[NotWanted, int]:
+        """Drop a batch of SMS whose code expired or was replaced; how many for which reason, empty if there are none.
+
+        One whose lease still lasts is left to its worker.
+        """
+        query = """
+            SELECT message_id, note FROM humanuser_outbox
+            WHERE instance_id = ? AND wanted_until <= ? AND state IN ('due', 'claimed')
+                AND (state = 'due' OR due_at <= ?)
+            LIMIT ?
+        """
+        with self._database.read() as connection:
+            now = text_of_time(self._now(connection))
+            if connection.execute(query, (instance_id, now, now, 1)).fetchone() is None:
+                return {}
+        with self._database.write() as connection:
+            now = text_of_time(self._now(connection))
+            rows = connection.execute(query + self._database.claiming, (instance_id, now, now, BATCH)).fetchall()
+            stale: dict[NotWanted, list[str]] = {}
+            for message_id, note in rows:
+                replaced = note == NotWanted.SUPERSEDED.value
+                stale.setdefault(NotWanted.SUPERSEDED if replaced else NotWanted.EXPIRED, []).append(message_id)
+            for reason, message_ids in stale.items():
+                connection.execute(
+                    "UPDATE humanuser_outbox SET state = 'dropped', note = ?, fence = fence + 1, due_at = ? "
+                    f"WHERE message_id IN ({_marks(message_ids)})",
+                    (reason.value, now, *message_ids),
+                )
+        return {reason: len(message_ids) for reason, message_ids in stale.items()}
+
+    def prune(self, instance_id: str) -> int:
+        """Delete a batch of SMS that were settled longer ago than the retention; how many that were.
+
+        A deleted row is not added again: the subscription has moved past its event. What was sent stays in the history.
+        """
+        if self._retention is None:
+            return 0
+        query = f"""
+            SELECT message_id FROM humanuser_outbox
+            WHERE instance_id = ? AND state IN ({_marks(SETTLED)}) AND due_at <= ? LIMIT ?
+        """
+        settled = [state.value for state in SETTLED]
+        with self._database.read() as connection:
+            until = text_of_time(self._now(connection) - self._retention)
+            if connection.execute(query, (instance_id, *settled, until, 1)).fetchone() is None:
+                return 0
+        with self._database.write() as connection:
+            rows = connection.execute(query + self._database.claiming, (instance_id, *settled, until, BATCH)).fetchall()
+            message_ids = [message_id for (message_id,) in rows]
+            if message_ids:
+                connection.execute(
+                    f"DELETE FROM humanuser_outbox WHERE message_id IN ({_marks(message_ids)})", message_ids
+                )
+        return len(message_ids)
+
     def due_in(self, instance_id: str) -> timedelta | None:
         """How long until the next SMS is due; None: none waits."""
         query = "SELECT min(due_at) FROM humanuser_outbox WHERE instance_id = ? AND state IN ('due', 'claimed')"
@@ -219,10 +347,16 @@ class Outbox:
             rows = connection.execute(query, (instance_id,)).fetchall()
         return {State(state): OpenSms(count, oldest) for state, count, oldest in rows}
 
+    def counts(self, instance_id: str) -> Mapping[State, int]:
+        """How many SMS are in each state, without those that were pruned."""
+        query = "SELECT state, count(*) FROM humanuser_outbox WHERE instance_id = ? GROUP BY state"
+        with self._database.read() as connection:
+            return {State(state): count for state, count in connection.execute(query, (instance_id,)).fetchall()}
+
     def list(self, instance_id: str, states: Collection[State] = tuple(State)) -> Sequence[Delivery]:
-        """Every SMS there ever was to send and that is in one of *states*, the oldest first."""
+        """Every SMS in one of *states*, without those that were pruned, the oldest first."""
         query = f"""
-            SELECT {_COLUMNS} FROM humanuser_outbox WHERE instance_id = ? AND state IN ({", ".join("?" * len(states))})
+            SELECT {_COLUMNS} FROM humanuser_outbox WHERE instance_id = ? AND state IN ({_marks(states)})
             ORDER BY position
         """
         with self._database.read() as connection:
@@ -244,7 +378,7 @@ class Outbox:
             state, note, fence, before = State.FAILED, outcome.reason, 1, [*WAITING, State.UNKNOWN, State.SENT]
         query = f"""
             UPDATE humanuser_outbox SET state = ?, note = ?, fence = fence + ?
-            WHERE instance_id = ? AND message_id = ? AND state IN ({", ".join("?" * len(before))})
+            WHERE instance_id = ? AND message_id = ? AND state IN ({_marks(before)})
         """
         values = (state.value, note, fence, instance_id, message_id, *(one.value for one in before))
         with self._database.write() as connection:
@@ -265,7 +399,7 @@ class Outbox:
         query = f"""
             UPDATE humanuser_outbox SET interruptions = 0, fence = fence + 1, note = ?, due_at = ?,
                 state = CASE WHEN state IN ('unknown', 'dropped') AND ? = 'due' THEN 'claimed' ELSE ? END
-            WHERE instance_id = ? AND message_id = ? AND state IN ({", ".join("?" * len(BY_HAND))})
+            WHERE instance_id = ? AND message_id = ? AND state IN ({_marks(BY_HAND)})
         """
         with self._database.write() as connection:
             now = text_of_time(self._now(connection))
@@ -289,6 +423,12 @@ class Deliveries(Protocol):
     def due_in(self, instance_id: str) -> timedelta | None:
         """As in ``Outbox``."""
 
+    def drop_stale(self, instance_id: str) -> Mapping[NotWanted, int]:
+        """As in ``Outbox``."""
+
+    def prune(self, instance_id: str) -> int:
+        """As in ``Outbox``."""
+
 
 class OutboxWorker:
     """Sends what is due. Any number may run, in any process."""
@@ -301,13 +441,16 @@ class OutboxWorker:
         instance_id: str,
         jitter: Callable[[], float] = random.random,
         timer: Callable[[], float] = time.monotonic,
+        dropped: Callable[[NotWanted, int], object] = lambda _, __: None,
     ) -> None:
-        """*timer* gives seconds that only ever grow."""
+        """*timer* gives seconds that only ever grow. *dropped* is called with why SMS were dropped, and how many."""
         self._outbox = outbox
         self._notifier = notifier
         self._instance_id = instance_id
         self._jitter = jitter
         self._timer = timer
+        self._dropped = dropped
+        self._drop_at = self._prune_at = -math.inf
 
     def send_due(self) -> timedelta | None:
         """Send all that is due; how long until the next is, None if none waits."""
@@ -316,14 +459,34 @@ class OutboxWorker:
         return wait
 
     def send_next(self) -> timedelta | None:
-        """Send the one that is longest due, if any is; how long until the next is, None if none waits."""
+        """Send the newest one that is due, if any is; how long until the next is, None if none waits."""
         start = self._timer()  # before the lease begins
+        if start >= self._drop_at:  # also while there is always something to send
+            self._drop_at = start + DROP_EVERY_SECONDS
+            self._drop_stale()
         claim = self._outbox.claim(self._instance_id)
         if claim is None:
-            return self._outbox.due_in(self._instance_id)
+            return timedelta(0) if self._drop_stale() or self._prune(start) else self._outbox.due_in(self._instance_id)
         with about(user_id=claim.notification.user_id, message_id=claim.notification.message_id):
             self._send(claim, give_up_at=start + self._outbox.lease.total_seconds() / 2)
         return timedelta(0)
+
+    def _drop_stale(self) -> bool:
+        """Whether there was any; then there may be more."""
+        counts = self._outbox.drop_stale(self._instance_id)
+        for reason, count in counts.items():
+            log.log(_level_of(reason), "%d SMS dropped: %s", count, reason)
+            self._dropped(reason, count)
+        return bool(counts)
+
+    def _prune(self, now: float) -> bool:
+        """Whether there was anything to delete; then there may be more."""
+        if now < self._prune_at:
+            return False
+        if self._outbox.prune(self._instance_id):
+            return True
+        self._prune_at = now + PRUNE_EVERY_SECONDS
+        return False
 
     def _send(self, claim: Claim, *, give_up_at: float) -> None:
         used_up = claim.interruptions >= MOST_INTERRUPTIONS
@@ -343,6 +506,9 @@ class OutboxWorker:
                 with suppress(StoreUnavailable):
                     self._outbox.settle(claim, State.DUE, "the store was not there", pause=self._pause(claim.attempts))
             raise
+        except Exception as error:  # noqa: BLE001 - such as an event that cannot be read; its text may contain anything
+            what = f"the delivery raised {type(error).__name__}"
+            outcome = Unknown(what) if leaving or used_up else Misconfigured(what)
         if outcome is None and used_up:
             outcome = Unknown("every attempt was interrupted")
         if outcome is None:
@@ -350,8 +516,9 @@ class OutboxWorker:
             self._outbox.settle(claim, State.DUE, "nothing was sent in time")
             return
         state, note, pause = self._after(outcome, claim)
+        level = logging.INFO if state is State.SENT else logging.WARNING
         log.log(
-            logging.INFO if state in (State.SENT, State.DROPPED) else logging.WARNING,
+            _level_of(outcome) if isinstance(outcome, NotWanted) else level,
             "SMS %s is %s%s",
             claim.notification.message_id,
             state,
@@ -359,6 +526,8 @@ class OutboxWorker:
         )
         if not self._outbox.settle(claim, state, note, pause=pause):
             log.warning("SMS %s took longer than its lease", claim.notification.message_id)
+        elif state is State.DROPPED and isinstance(outcome, NotWanted):
+            self._dropped(outcome, 1)
 
     def _after(self, outcome: SmsOutcome | NotWanted, claim: Claim) -> tuple[State, str, timedelta]:
         """The state that follows, a note on why, and how long to wait for the next try."""
@@ -370,8 +539,11 @@ class OutboxWorker:
                 after = State.SENT, "", at_once
             case NotWanted():
                 after = State.DROPPED, outcome.value, at_once
+            case Retryable(reason=reason) | Misconfigured(reason=reason) if claim.attempts >= MOST_ATTEMPTS:
+                after = State.FAILED, f"given up after {claim.attempts} attempts: {reason}", at_once
             case Retryable(reason=reason, retry_after=retry_after):
-                after = State.DUE, reason, retry_after or self._pause(claim.attempts)
+                # never sooner than after our own pause: a provider that always says "at once" would be called in a loop
+                after = State.DUE, reason, max(retry_after or at_once, self._pause(claim.attempts))
             case Misconfigured(reason=reason):
                 after = State.DUE, reason, self._pause(claim.attempts)
             case Permanent(reason=reason):
@@ -388,6 +560,16 @@ class OutboxWorker:
         """Longer after each attempt, and never the same for all who wait."""
         longest = min(FIRST_PAUSE * (1 << min(attempts, 20)), LONGEST_PAUSE)
         return longest * (0.5 + 0.5 * self._jitter())
+
+
+def _level_of(reason: NotWanted) -> int:
+    """A user who waited in vain is worth a warning; that an older code is not sent is as it should be."""
+    return logging.WARNING if reason in (NotWanted.EXPIRED, NotWanted.INCOMPLETE) else logging.INFO
+
+
+def _marks(values: Collection[object]) -> str:
+    """As many question marks as there are *values*."""
+    return ", ".join("?" * len(values))
 
 
 def _delivery(row: Sequence[Any]) -> Delivery:  # Any: the columns have several types

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ import phonenumbers
 from humanuser import Accepted, PhoneNumber, Retryable, Sms, SmsOutcome, SmsSender, StoreUnavailable, Unknown
 from humanuser_adapters.database import Connection, Database, text_of_time
 from humanuser_adapters.log_fields import log_of
+from humanuser_projections import CheckedSms
 
 log = log_of(__name__)
 
@@ -31,10 +33,12 @@ SCHEMA = (
         """,
         "CREATE INDEX humanuser_sms_budget_end ON humanuser_sms_budget (ends_at)",
     ),
+    ("CREATE TABLE humanuser_sms_budget_key (id BIGINT PRIMARY KEY, key TEXT NOT NULL)",),
 )
 
 UNKNOWN_COUNTRY = "?"
 """Of numbers from a history that is not ours, which may be any text."""
+KEY_BYTES = 32
 NEIGHBOURS = 3
 """Numbers that differ in their last three digits alone are neighbours: such blocks are rented together."""
 
@@ -60,13 +64,23 @@ class SendLimit:
             raise ValueError("a limit needs a count and a span above zero")
 
 
+DEFAULT_LIMITS = (
+    SendLimit(Scope.NUMBER, 20, timedelta(days=1)),
+    SendLimit(Scope.RANGE, 100, timedelta(hours=1)),
+    SendLimit(Scope.COUNTRY, 1000, timedelta(hours=1)),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SmsBudget:
     """How many SMS may be sent."""
 
-    limits: Sequence[SendLimit]
-    key: bytes = field(repr=False)
-    """Hides the numbers that are counted; with another one, counting begins anew."""
+    limits: Sequence[SendLimit] = DEFAULT_LIMITS
+    key: bytes = field(default=b"", repr=False)
+    """Hides the numbers that are counted. Empty: a random one that is kept in the database, for all processes on it.
+
+    Another key starts all counts at zero.
+    """
 
 
 class BudgetedSms:
@@ -81,11 +95,12 @@ class BudgetedSms:
         now: Callable[[Connection], datetime] | None = None,
     ) -> None:
         """*now*: the clock that all processes share; the database's own if there is none."""
-        self._sender = sender
+        self._sender = CheckedSms(sender)
         self._database = database
         self._budget = budget
         self._now = now or database.now
         database.migrate("sms_budget", SCHEMA)
+        self._key = budget.key or _stored_key(database)
 
     def send(self, sms: Sms) -> SmsOutcome:
         try:
@@ -135,9 +150,22 @@ class BudgetedSms:
         whom = f"{limit.scope}\0{limit.within}\0{_of(limit.scope, to)}"
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
         return (
-            hmac.new(self._budget.key, whom.encode(), hashlib.sha256).hexdigest(),
+            hmac.new(self._key, whom.encode(), hashlib.sha256).hexdigest(),
             epoch + (now - epoch) // limit.within * limit.within,
         )
+
+
+def _stored_key(database: Database) -> bytes:
+    """The key of all processes that were given none; the first one draws it."""
+    query = "SELECT key FROM humanuser_sms_budget_key"
+    with database.read() as connection:
+        row = connection.execute(query).fetchone()
+    if row is None:
+        with database.write() as connection:
+            new_key = secrets.token_hex(KEY_BYTES)
+            connection.execute("INSERT INTO humanuser_sms_budget_key VALUES (1, ?) ON CONFLICT DO NOTHING", (new_key,))
+            row = connection.execute(query).fetchone()
+    return bytes.fromhex(row[0])
 
 
 class _UsedUp(Exception):

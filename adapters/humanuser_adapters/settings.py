@@ -77,6 +77,9 @@ class Settings(BaseSettings):
         100, ge=0, description="How many SMS the numbers that differ in their last three digits may get; 0: any."
     )
     sms_per_country_an_hour: int = Field(1000, ge=0, description="How many SMS one country may get; 0: any.")
+    outbox_retention_days: int = Field(
+        30, ge=0, le=36500, description="How many days a settled SMS stays in the outbox; 0: for ever."
+    )
     twilio_account_sid: str | None = Field(None, description="The account at Twilio, `AC…`.")
     twilio_auth_token: SecretStr | None = Field(None, description="Its auth token.")
     twilio_from: str | None = Field(None, description="A number, a name, or the SID `MG…` of a messaging service.")

@@ -74,6 +74,10 @@ class Worker(ForkAware):
                 if self.fault != str(error):
                     log.exception("%s stopped, will try again", self.name)
                 self._pause(error)
+            except BaseException as error:  # noqa: BLE001 - such as sys.exit in a sender, which means no thread of ours
+                what = type(error).__name__  # alone: the text is the sender's
+                log.error("%s stopped by %s, will try again", self.name, what)  # noqa: TRY400 - as above
+                self._pause(RuntimeError(what))
             else:
                 self._rung.wait(min(LONGEST_WAIT if wait is None else wait, LONGEST_WAIT).total_seconds())
 

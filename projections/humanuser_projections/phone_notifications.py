@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from humanuser import (
@@ -21,13 +22,20 @@ from humanuser import (
     HumanUser,
     Misconfigured,
     NotWanted,
+    PendingCode,
+    PhoneChanged,
+    PhoneRemoved,
     PhoneVerificationCodeAdded,
     PhoneVerificationCodeSent,
+    PhoneVerified,
     Recorded,
     Sms,
     SmsOutcome,
     SmsSender,
+    StoreUnavailable,
+    UserRemoved,
 )
+from humanuser_projections.checked_sms import CheckedSms
 from humanuser_projections.message_texts import MessageTexts, preferred_language
 
 CREATOR = "NOTIFICATION"
@@ -64,6 +72,24 @@ def phone_notification(recorded: Recorded) -> PhoneNotification | None:
             return None
 
 
+def code_expires_at(recorded: Recorded) -> datetime | None:
+    """When the code that *recorded* added expires; None: never, or it added none."""
+    match recorded.event:
+        case PhoneVerificationCodeAdded() as added:
+            return PendingCode(recorded.sequence, recorded.created_at, None, added).expires_at
+        case _:
+            return None
+
+
+def replaces_codes(recorded: Recorded) -> bool:
+    """Whether an SMS with an earlier code of the user is not wanted any more after *recorded*."""
+    match recorded.event:
+        case PhoneVerificationCodeAdded() | PhoneChanged() | PhoneVerified() | PhoneRemoved() | UserRemoved():
+            return not recorded.imported
+        case _:
+            return False
+
+
 class PhoneNotifier:
     """Sends the SMS with a code, and has the history say so."""
 
@@ -79,7 +105,7 @@ class PhoneNotifier:
     ) -> None:
         self._store = store
         self._vault = vault
-        self._sender = sender
+        self._sender = CheckedSms(sender)
         self._commands = commands
         self._clock = clock
         self._texts = texts or MessageTexts()
@@ -124,14 +150,21 @@ class PhoneNotifier:
             sms = self._sms(notification, wanted, preferred_language(history))
         except CodeUnreadable as error:
             return Misconfigured(str(error))
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the vault or the texts are the host's; what they raise may hold a code
+            return Misconfigured(f"the SMS cannot be composed: {type(error).__name__}")
         return replace(sms, expires_in=None if sms.expires_at is None else sms.expires_at - now)
 
     def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
         code = self._vault.open(wanted.code, CodeOwner(notification.instance_id, notification.user_id))
+        text = self._texts.text(code, language)
+        if not isinstance(text, str):
+            raise TypeError("the texts gave no text")
         return Sms(
             message_id=notification.message_id,
             to=wanted.phone,
-            text=self._texts.text(code, language),
+            text=text,
             expires_at=wanted.expires_at,
             code=code,
         )

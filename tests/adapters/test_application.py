@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +21,12 @@ from humanuser import (
     PhoneNumber,
     Sms,
     StoreUnavailable,
+    Unknown,
     UnreadableEvent,
 )
 from humanuser.testing import AT
 from humanuser_adapters.application import Application
-from humanuser_adapters.outbox import State
+from humanuser_adapters.outbox import MOST_INTERRUPTIONS, State
 from humanuser_adapters.vault import AesGcmVault
 from humanuser_projections import UserPhone
 
@@ -175,3 +179,101 @@ def test_closing_ends_the_background_work(tmp_path: Path, vault: AesGcmVault, se
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("humanuser")] == []
     with pytest.raises(StoreUnavailable):
         application.commands.add_human_user("user1", ADDED, by=ADMIN)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where to find a database with nothing in it, of each kind."""
+    return str(tmp_path / "test.sqlite") if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+
+
+class Returns:
+    """A sender that counts, and then does what it is told."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        self.count = 0
+        self._answer = answer
+
+    def send(self, _: Sms) -> Any:  # Any: whatever a host may return
+        self.count += 1
+        return self._answer()
+
+    def look_up(self, _: Sms) -> None:
+        return None
+
+
+def exits() -> None:
+    sys.exit("271828")
+
+
+@pytest.mark.parametrize("answer", [lambda: None, dict, lambda: Accepted, lambda: 1 / 0])
+def test_a_sender_that_misbehaves_sends_no_more_than_three_sms(
+    database_url: str, vault: AesGcmVault, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], object]
+) -> None:
+    monkeypatch.setattr("humanuser_adapters.outbox.FIRST_PAUSE", timedelta(milliseconds=10))
+    sender = Returns(answer)
+    with Application(database_url, vault, sender=sender) as application:
+        application.start()
+        application.commands.add_human_user("user1", ADDED, phone="+41791234567", by=ADMIN)
+
+        assert eventually(lambda: [one.state for one in application.deliveries()] == [State.UNKNOWN], seconds=30)
+        assert application.problems() == {}
+    assert sender.count == MOST_INTERRUPTIONS
+
+
+def test_a_sender_that_exits_ends_no_worker_and_its_text_is_not_logged(
+    database_url: str, vault: AesGcmVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = Returns(exits)
+    lease = timedelta(seconds=0.2)
+    with Application(database_url, vault, sender=sender, sms_lease=lease) as application:
+        application.start()
+        application.commands.add_human_user("user1", ADDED, phone="+41791234567", by=ADMIN)
+
+        assert eventually(lambda: [one.state for one in application.deliveries()] == [State.UNKNOWN], seconds=30)
+        assert eventually(lambda: application.problems() == {})
+    assert sender.count <= MOST_INTERRUPTIONS
+    assert "SystemExit" in caplog.text
+    assert "271828" not in caplog.text
+
+
+def test_a_sender_that_cannot_be_called_is_refused_before_anything_is_opened(
+    tmp_path: Path, vault: AesGcmVault
+) -> None:
+    with pytest.raises(TypeError, match="not the class Sender"):
+        Application(tmp_path / "test.sqlite", vault, sender=Sender)  # type: ignore[arg-type]  # the mistake
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("more", "count"), [({}, 20), ({"sms_budget": None}, 21)])
+def test_an_embedded_application_has_a_budget_unless_it_is_switched_off(
+    tmp_path: Path, vault: AesGcmVault, sender: Sender, clock: FakeClock, more: dict[str, Any], count: int
+) -> None:
+    with Application(tmp_path / "test.sqlite", vault, sender=sender, clock=clock, **more) as application:
+        for number in range(21):
+            application.commands.add_human_user(f"user{number}", ADDED, phone="+41791234567", by=ADMIN)
+        application.start()
+
+        assert eventually(lambda: sum(one.attempts for one in application.deliveries()) == 21, seconds=30)
+        assert eventually(lambda: State.CLAIMED not in application.delivery_counts())
+    assert len(sender.sent) == count
+
+
+def test_a_report_that_is_none_is_refused_and_changes_nothing(application: Application) -> None:
+    application.commands.add_human_user("user1", ADDED, phone="+41791234567", by=ADMIN)
+    (delivery,) = application.deliveries()
+
+    with pytest.raises(TypeError, match="a report must be"):
+        application.sms_reported(delivery.notification.message_id, Unknown("?"))  # type: ignore[arg-type]  # the mistake
+
+    assert application.deliveries() == [delivery]
+
+
+def test_sms_are_counted_by_state_without_reading_each(sending: Application) -> None:
+    for number in range(3):
+        sending.commands.add_human_user(f"user{number}", ADDED, phone="+41791234567", by=ADMIN)
+
+    assert eventually(lambda: sending.delivery_counts() == {State.SENT: 3})
+    assert len(sending.deliveries([State.SENT])) == 3
+    assert sending.deliveries([State.FAILED]) == []

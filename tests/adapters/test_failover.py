@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -299,3 +300,23 @@ class TestFailover:
         self, known: list[Accepted | Unknown | None], found: Accepted | Unknown | None
     ) -> None:
         assert Failover([Provider(known=one) for one in known]).look_up(SMS) == found
+
+
+class TestMisbehaviour:
+    """A provider of the host's that returns or raises anything stops nobody."""
+
+    def test_after_an_answer_that_is_no_outcome_nobody_else_is_tried(self) -> None:
+        first, second = Provider(None), Provider(Accepted())  # type: ignore[arg-type]  # the mistake
+
+        assert isinstance(Failover([first, second]).send(SMS), Unknown)
+        assert second.sent == []
+
+    def test_a_provider_that_raises_is_paused(self, clock: FakeClock) -> None:
+        provider = Mock(send=Mock(side_effect=ValueError("271828")))
+        breaker = CircuitBreaker(provider, clock)
+
+        outcomes = [breaker.send(SMS) for _ in range(6)]
+
+        assert outcomes[:5] == [Unknown("the sender raised ValueError")] * 5
+        assert isinstance(outcomes[5], Paused)
+        assert provider.send.call_count == 5

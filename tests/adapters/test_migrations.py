@@ -11,13 +11,12 @@ from fakes import FakeClock, store_on
 from humanuser import By, CommandIdReused, Commands, HumanUserAdded, StoreUnavailable
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.app import app
-from humanuser_adapters.database import Database
+from humanuser_adapters.database import Database, text_of_time
 from humanuser_adapters.event_store import SQLiteEventRecorder
 from humanuser_adapters.event_store.postgresql import PostgreSQLEventRecorder
 from humanuser_adapters.outbox import SCHEMA, OpenSms, Outbox, State
 from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.sqlite import SQLiteDatabase
-from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.vault import AesGcmVault, draw_code
 
 COMPONENTS = ("events", "subscriptions", "read_models", "outbox")
@@ -97,11 +96,18 @@ def test_an_outbox_of_the_release_before_goes_on_with_its_sms(
     store = store_on(any_database)
     with monkeypatch.context() as before:
         before.setattr("humanuser_adapters.outbox.SCHEMA", SCHEMA[:1])
-        outbox = Outbox(any_database)
+        Outbox(any_database)
     profile = HumanUserAdded(user_name="ada")
     Commands(store, vault, clock, draw_code).add_human_user("ada", profile, phone="+41791234567", by=By("a", "org1"))
-    Subscription("notifications", any_database, store, outbox).catch_up()
+    with any_database.write() as connection:
+        connection.execute(
+            "INSERT INTO humanuser_outbox (message_id, position, instance_id, user_id, code_sequence, state, due_at) "
+            "VALUES ('message1', 2, 'default', 'ada', 2, 'due', ?)",
+            (text_of_time(clock()),),
+        )
 
-    outbox = Outbox(any_database)
+    outbox = Outbox(any_database, lambda _: clock())
 
     assert outbox.open("default") == {State.DUE: OpenSms(count=1, oldest=2)}
+    assert outbox.drop_stale("default") == {}
+    assert outbox.claim("default") is not None

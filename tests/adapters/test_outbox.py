@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from unittest.mock import Mock
+from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -16,6 +19,7 @@ from humanuser import (
     Commands,
     HumanUserAdded,
     Misconfigured,
+    NotWanted,
     Permanent,
     PhoneNumber,
     PhoneVerificationCodeSent,
@@ -24,9 +28,21 @@ from humanuser import (
     SmsOutcome,
     StoreUnavailable,
     Unknown,
+    UnreadableEvent,
 )
-from humanuser_adapters.database import Database
-from humanuser_adapters.outbox import LEASE, LONGEST_PAUSE, MOST_INTERRUPTIONS, Delivery, Outbox, OutboxWorker, State
+from humanuser_adapters.database import Database, text_of_time
+from humanuser_adapters.outbox import (
+    BATCH,
+    LEASE,
+    LONGEST_PAUSE,
+    MOST_ATTEMPTS,
+    MOST_INTERRUPTIONS,
+    RETENTION,
+    Delivery,
+    Outbox,
+    OutboxWorker,
+    State,
+)
 from humanuser_adapters.sqlite import SQLiteDatabase
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.vault import AesGcmVault, draw_code
@@ -35,18 +51,22 @@ from humanuser_projections import PhoneNotifier
 ADMIN = By("admin", organization="org1")
 
 
+class Killed(BaseException):
+    """The process ends while it sends."""
+
+
 class ScriptedSender:
     """Answers with the outcomes of a script, then accepts."""
 
     def __init__(self) -> None:
-        self.script: list[SmsOutcome | Exception] = []
+        self.script: list[SmsOutcome | BaseException] = []
         self.sent: list[Sms] = []
         self.can_be_asked = True
 
     def send(self, sms: Sms) -> SmsOutcome:
         self.sent.append(sms)
         outcome = self.script.pop(0) if self.script else Accepted("id")
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
@@ -66,7 +86,14 @@ class World:
         self.commands = Commands(self.store, vault, clock, draw_code)
         self.sender = ScriptedSender()
         self.notifier = notifier = PhoneNotifier(self.store, vault, self.sender, self.commands, clock)
-        self.worker = OutboxWorker(self.outbox, notifier, instance_id="default", jitter=lambda: 1.0)
+        self.dropped: Counter[NotWanted] = Counter()
+        self.worker = OutboxWorker(
+            self.outbox,
+            notifier,
+            instance_id="default",
+            jitter=lambda: 1.0,
+            dropped=lambda reason, count: self.dropped.update({reason: count}),
+        )
 
     def add_user(self, user_id: str = "user1") -> None:
         profile = HumanUserAdded(user_name=user_id)
@@ -313,8 +340,9 @@ def test_what_was_dropped_by_hand_is_not_sent(world: World) -> None:
 
 def test_what_failed_can_be_listed_alone(world: World) -> None:
     world.add_user("user1")
-    world.add_user("user2")
     world.sender.script = [Permanent("no such number")]
+    world.worker.send_due()
+    world.add_user("user2")
     world.worker.send_due()
 
     failed = world.outbox.list("default", [State.FAILED])
@@ -391,9 +419,9 @@ def test_a_worker_that_died_after_sending_is_found_out_and_nothing_is_sent_twice
 
 def test_a_worker_that_died_before_sending_is_made_up_for(world: World) -> None:
     world.add_user()
-    world.sender.script = [ConnectionAbortedError("killed")]
+    world.sender.script = [Killed()]
 
-    with pytest.raises(ConnectionAbortedError):
+    with pytest.raises(Killed):
         world.worker.send_due()
     world.sender.sent.clear()
     world.clock.now += LEASE
@@ -438,10 +466,10 @@ def test_a_store_that_is_not_there_before_anything_left_is_no_interruption(
 
 def test_what_kills_its_worker_three_times_is_left_to_people(world: World) -> None:
     world.add_user()
-    world.sender.script = [ConnectionAbortedError("killed")] * MOST_INTERRUPTIONS
+    world.sender.script = [Killed()] * MOST_INTERRUPTIONS
 
     for _ in range(MOST_INTERRUPTIONS):
-        with pytest.raises(ConnectionAbortedError):
+        with pytest.raises(Killed):
             world.worker.send_due()
         world.sender.sent.clear()  # it never arrived
         world.clock.now += LEASE
@@ -507,3 +535,271 @@ def test_counting_what_is_open_does_not_look_at_what_is_done(tmp_path: Path) -> 
         ((*_, plan),) = connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
 
     assert "USING COVERING INDEX humanuser_outbox_open" in plan
+
+
+class TestTheNewestFirst:
+    """After an outage a user who asks now does not wait behind those who gave up long ago."""
+
+    def test_a_new_code_is_sent_before_older_ones(self, world: World) -> None:
+        for user_id in ("user1", "user2", "user3"):
+            world.add_user(user_id)
+
+        world.worker.send_due()
+
+        sent = {one.notification.message_id: one.notification.user_id for one in world.deliveries()}
+        assert [sent[sms.message_id] for sms in world.sender.sent] == ["user3", "user2", "user1"]
+
+    def test_a_retry_waits_for_its_time_and_is_sent_although_there_are_newer_ones(self, world: World) -> None:
+        world.add_user("user1")
+        world.sender.script = [Retryable("busy", timedelta(seconds=30))]
+        world.worker.send_due()
+        world.add_user("user2")
+
+        world.worker.send_due()
+        assert [state for state, _, _ in world.states()] == [State.DUE, State.SENT]
+        world.clock.advance(seconds=30)
+        world.worker.send_due()
+
+        assert [state for state, _, _ in world.states()] == [State.SENT, State.SENT]
+
+    def test_30000_expired_rows_do_not_delay_a_new_code(self, world: World) -> None:
+        stale(world, 30_000)
+        world.add_user()
+
+        began = time.monotonic()
+        world.worker.send_next()
+        seconds = time.monotonic() - began
+
+        assert len(world.sender.sent) == 1
+        assert seconds < 2
+
+    def test_30000_waiting_rows_do_not_delay_a_new_code(self, world: World) -> None:
+        stale(world, 30_000, wanted=True)
+        world.add_user()
+
+        began = time.monotonic()
+        world.worker.send_next()
+        seconds = time.monotonic() - began
+
+        assert len(world.sender.sent) == 1
+        assert seconds < 2
+
+
+def stale(world: World, count: int, *, wanted: bool = False) -> None:
+    """Rows as an outage leaves them: due, and expired unless *wanted*."""
+    now = text_of_time(world.clock() - timedelta(minutes=9))
+    until = text_of_time(world.clock() + timedelta(minutes=1 if wanted else -1))
+    rows = [(f"stale{n}", -n - 1, f"nobody{n}", now, until) for n in range(count)]
+    with world.database.write() as connection:
+        connection.executemany(
+            "INSERT INTO humanuser_outbox "
+            "(message_id, position, instance_id, user_id, code_sequence, state, due_at, wanted_until) "
+            "VALUES (?, ?, 'default', ?, 1, 'due', ?, ?)",
+            rows,
+        )
+
+
+class TestStale:
+    """What nobody waits for any more is dropped in batches, and counted."""
+
+    def test_expired_sms_are_dropped_without_a_claim_each(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        stale(world, BATCH + 1)
+
+        with patch.object(world.store, "load") as load:
+            world.worker.send_due()
+
+        load.assert_not_called()
+        assert world.outbox.counts("default") == {State.DROPPED: BATCH + 1}
+        assert {(one.attempts, one.note) for one in world.deliveries()} == {(0, NotWanted.EXPIRED.value)}
+        assert world.dropped == {NotWanted.EXPIRED: BATCH + 1}
+        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+    @pytest.mark.parametrize("how", ["changed", "removed", "verified", "again"])
+    def test_an_sms_that_a_later_event_replaces_is_dropped_without_a_claim(self, world: World, how: str) -> None:
+        world.add_user()
+        match how:
+            case "changed":
+                world.commands.change_phone("user1", "+41791234568", verified=True, by=ADMIN)
+            case "removed":
+                world.commands.remove_phone("user1", by=ADMIN)
+            case "verified":
+                world.commands.set_phone("user1", "+41791234567", verified=True, by=ADMIN, permit=lambda _: None)
+            case _:
+                world.clock.advance(minutes=2)
+                world.commands.resend_phone_code("user1", return_code=True, by=ADMIN, permit=lambda _: None)
+        world.subscription.catch_up()
+
+        world.worker.send_due()
+
+        assert world.sender.sent == []
+        assert world.states() == [(State.DROPPED, 0, NotWanted.SUPERSEDED.value)]
+        assert world.dropped == {NotWanted.SUPERSEDED: 1}
+
+    def test_another_users_event_replaces_nothing(self, world: World) -> None:
+        world.add_user("user1")
+        world.add_user("user2")
+        world.commands.remove_phone("user2", by=ADMIN)
+        world.subscription.catch_up()
+
+        world.worker.send_due()
+
+        assert [state for state, _, _ in world.states()] == [State.SENT, State.DROPPED]
+
+    def test_one_that_is_being_sent_is_left_to_its_worker_until_its_lease_ends(self, world: World) -> None:
+        world.add_user()
+        claim = world.outbox.claim("default")
+        assert claim is not None
+        with world.database.write() as connection:
+            connection.execute("UPDATE humanuser_outbox SET wanted_until = ?", (text_of_time(world.clock()),))
+
+        assert world.outbox.drop_stale("default") == {}
+        world.clock.now += LEASE
+        assert world.outbox.drop_stale("default") == {NotWanted.EXPIRED: 1}
+
+        assert not world.outbox.settle(claim, State.SENT)
+
+    def test_several_workers_drop_each_once(self, world: World) -> None:
+        stale(world, 3 * BATCH)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: world.worker.send_due(), range(4)))
+
+        assert world.dropped == {NotWanted.EXPIRED: 3 * BATCH}
+
+    def test_they_are_dropped_also_while_there_is_always_something_to_send(self, world: World) -> None:
+        stale(world, 1)
+        world.add_user()
+
+        world.worker.send_next()
+
+        assert world.outbox.counts("default") == {State.DROPPED: 1, State.SENT: 1}
+
+
+class TestRetention:
+    """Settled SMS do not stay for ever."""
+
+    def test_what_was_settled_long_ago_is_deleted_and_does_not_come_back(self, world: World) -> None:
+        world.add_user("user1")
+        world.sender.script = [Permanent("no such number")]
+        world.worker.send_due()
+        world.clock.now += RETENTION - timedelta(seconds=1)
+        world.add_user("user2")
+        world.worker.send_due()
+        assert len(world.deliveries()) == 2
+
+        world.clock.advance(seconds=1)
+        assert world.outbox.prune("default") == 1
+        with world.database.write() as connection:
+            connection.execute("UPDATE humanuser_subscriptions SET position = 0")
+        world.subscription.catch_up()
+        world.worker.send_due()
+
+        assert len(world.sender.sent) == 2
+        assert [(one.notification.user_id, one.state) for one in world.deliveries()] == [
+            ("user1", State.DROPPED),  # its event was read again; its code had expired
+            ("user2", State.SENT),
+        ]
+
+    def test_a_worker_prunes_batch_by_batch_and_leaves_what_waits(self, world: World) -> None:
+        stale(world, BATCH + 1)
+        world.worker.send_due()
+        world.clock.now += RETENTION
+        world.add_user()
+        world.sender.script = [Retryable("busy")]
+        later = OutboxWorker(world.outbox, world.notifier, instance_id="default")
+
+        later.send_due()
+
+        assert world.outbox.counts("default") == {State.DUE: 1}
+
+    def test_without_a_retention_nothing_is_deleted(self, world: World) -> None:
+        outbox = Outbox(world.database, lambda _: world.clock(), retention=None)
+        world.add_user()
+        world.worker.send_due()
+        world.clock.now += 100 * RETENTION
+
+        assert outbox.prune("default") == 0
+
+    def test_what_is_told_of_a_deleted_sms_changes_nothing(self, world: World) -> None:
+        world.add_user()
+        message_id = world.deliveries()[0].notification.message_id
+        world.worker.send_due()
+        world.clock.now += RETENTION
+        world.outbox.prune("default")
+
+        world.outbox.report("default", message_id, Permanent("not delivered"))
+
+        assert world.outbox.find("default", message_id) is None
+        assert world.deliveries() == []
+
+    @pytest.mark.parametrize("retention", [timedelta(0), timedelta(days=-1)])
+    def test_a_retention_that_is_not_positive_is_refused(self, world: World, retention: timedelta) -> None:
+        with pytest.raises(ValueError, match="must be positive"):
+            Outbox(world.database, retention=retention)
+
+
+class TestBounds:
+    """Nothing makes a worker send in a loop."""
+
+    @pytest.mark.parametrize("wait", [timedelta(0), timedelta(microseconds=1), timedelta(seconds=-1), timedelta.max])
+    def test_a_provider_that_asks_for_no_pause_gets_our_own(self, world: World, wait: timedelta) -> None:
+        world.add_user()
+        world.sender.script = [Retryable("busy", wait)] * 100
+
+        while (pause := world.worker.send_due()) is not None and pause < timedelta(hours=1):
+            world.clock.now += pause
+
+        assert len(world.sender.sent) <= 15
+
+    def test_a_code_that_never_expires_is_given_up_in_the_end(self, world: World) -> None:
+        world.add_user()
+        world.sender.script = [Retryable("busy")]
+        with world.database.write() as connection:
+            connection.execute("UPDATE humanuser_outbox SET attempts = ?", (MOST_ATTEMPTS - 1,))
+
+        assert world.worker.send_due() is None
+
+        assert world.states() == [(State.FAILED, MOST_ATTEMPTS, f"given up after {MOST_ATTEMPTS} attempts: busy")]
+
+    @pytest.mark.parametrize("error", [UnreadableEvent(1, "bad"), ValueError("123456"), RuntimeError()])
+    def test_a_delivery_that_raises_before_it_sends_is_tried_again_with_pauses(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+    ) -> None:
+        world.add_user()
+        monkeypatch.setattr(world.store, "load", Mock(side_effect=error))
+
+        wait = world.worker.send_due()
+
+        assert wait == timedelta(seconds=2)
+        assert world.states() == [(State.DUE, 1, f"the delivery raised {type(error).__name__}")]
+        assert "123456" not in caplog.text
+
+    def test_a_delivery_that_raises_after_it_sent_counts_as_unknown(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.add_user()
+        monkeypatch.setattr(world.sender, "look_up", lambda _: None)
+        monkeypatch.setattr(world.commands, "record_code_sent", Mock(side_effect=UnreadableEvent(1, "bad")))
+
+        while (wait := world.worker.send_due()) is not None:
+            world.clock.now += wait
+
+        assert len(world.sender.sent) == MOST_INTERRUPTIONS
+        assert world.states() == [(State.UNKNOWN, MOST_INTERRUPTIONS, "the delivery raised UnreadableEvent")]
+
+    @pytest.mark.parametrize("answer", [None, {}, ValueError("123456")])
+    def test_a_sender_that_misbehaves_is_called_three_times_and_not_quoted(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: Any
+    ) -> None:
+        world.add_user()
+        monkeypatch.setattr(world.sender, "look_up", lambda _: None)
+        world.sender.script = [answer] * 100
+
+        while (wait := world.worker.send_due()) is not None:
+            world.clock.now += wait
+
+        assert len(world.sender.sent) == MOST_INTERRUPTIONS
+        ((state, _, note),) = world.states()
+        assert state is State.UNKNOWN
+        assert note in (f"the sender {did} {type(answer).__name__}" for did in ("returned", "raised"))
+        assert "123456" not in caplog.text

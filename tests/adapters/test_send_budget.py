@@ -21,8 +21,11 @@ from humanuser import (
     StoreUnavailable,
     Unknown,
 )
+from humanuser_adapters.cli.senders import budget_of
 from humanuser_adapters.database import Database
 from humanuser_adapters.send_budget import BudgetedSms, Scope, SendLimit, SmsBudget
+from humanuser_adapters.settings import Settings
+from humanuser_adapters.vault import KEY_BYTES, Keys
 
 HOUR = timedelta(hours=1)
 NUMBER, NEIGHBOUR, STRANGER, ABROAD = (
@@ -189,3 +192,30 @@ def test_a_used_up_budget_is_reported_without_the_number(world: World, caplog: p
 def test_a_limit_of_nothing_is_none(count: int, within: timedelta) -> None:
     with pytest.raises(ValueError, match="above zero"):
         SendLimit(Scope.NUMBER, count, within)
+
+
+def test_what_is_no_outcome_counts_because_it_may_have_been_sent(world: World) -> None:
+    budget = world.budget(SendLimit(Scope.NUMBER, 1, HOUR))
+    world.sender.outcome = None  # type: ignore[assignment]  # as a host may forget to return one
+
+    outcomes = [budget.send(sms_to(NUMBER)) for _ in range(2)]
+
+    assert [type(outcome) for outcome in outcomes] == [Unknown, Retryable]
+    assert len(world.sender.sent) == 1
+
+
+def test_without_a_key_all_processes_on_a_database_share_one(world: World) -> None:
+    limits = [SendLimit(Scope.NUMBER, 1, HOUR)]
+    first, second = (
+        BudgetedSms(world.sender, world.database, SmsBudget(limits), now=lambda _: world.clock()) for _ in range(2)
+    )
+
+    outcomes = [budget.send(sms_to(NUMBER)) for budget in (first, second)]
+
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Retryable]
+
+
+def test_the_default_of_a_host_is_the_one_of_the_server() -> None:
+    keys = Keys("key1", {"key1": bytes(KEY_BYTES)})
+
+    assert tuple(budget_of(Settings(), keys).limits) == tuple(SmsBudget().limits)

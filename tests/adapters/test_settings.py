@@ -36,6 +36,7 @@ def test_nothing_needs_to_be_set() -> None:
         "sms_timeout_seconds": 8,
         "sms_allow_private": False,
         "sms_allow_http": False,
+        "outbox_retention_days": 30,
         "twilio_account_sid": None,
         "twilio_auth_token": None,
         "twilio_from": None,

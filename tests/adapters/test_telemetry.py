@@ -419,3 +419,33 @@ def test_the_rules_alone_bring_no_telemetry() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout == "False False\n"
+
+
+def test_dropped_sms_are_counted_by_reason(
+    tmp_path: Path, vault: AesGcmVault, clock: FakeClock, measured: Measured
+) -> None:
+    with Application(
+        tmp_path / "test.sqlite", vault, sender=Provider(Accepted()), clock=clock, telemetry=measured.telemetry
+    ) as application:
+        for user_id in ("ada", "bob"):
+            application.commands.add_human_user(user_id, ADDED, phone=PHONE, by=ADMIN)
+        clock.advance(minutes=10)
+        application.commands.add_human_user("cyd", ADDED, phone=PHONE, by=ADMIN)
+        (*_, by_hand) = application.deliveries()
+        assert application.drop_sms(by_hand.notification.message_id)
+        application.start()
+
+        assert eventually(lambda: application.delivery_counts() == {State.DROPPED: 3})
+
+    name = "humanuser.sms.dropped"
+    assert eventually(lambda: measured.values(name) == {("default", "expired"): 2, ("by_hand", "default"): 1}), (
+        measured.values(name)
+    )
+    line = 'humanuser_sms_dropped_total{humanuser_instance_id="default",humanuser_sms_drop_reason="expired"} 2.0'
+    assert line in measured.scraped()
+
+
+def test_a_provider_that_returns_no_outcome_is_counted_as_unknown(measured: Measured) -> None:
+    MeasuredSms(Provider(None), "mine", measured.telemetry).send(an_sms())  # type: ignore[arg-type]  # the mistake
+
+    assert measured.counts("humanuser.sms.duration") == {("mine", "unknown"): 1}

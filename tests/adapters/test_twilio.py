@@ -30,6 +30,7 @@ from humanuser import (
 from humanuser.testing import AT, Received, SmsSenderContract
 from humanuser_adapters.sms import Endpoint, TwilioSms
 from humanuser_adapters.sms.twilio import REMEMBERED
+from humanuser_adapters.sms.twilio_errors import MISCONFIGURED, PERMANENT, RETRYABLE
 from twilio_api import ACCOUNT, SERVICE, TOKEN, Twilio
 from web import (
     SHORT,
@@ -250,8 +251,47 @@ class TestAnswers:
         assert outcome == Retryable(f"Twilio answered {status}", timedelta(seconds=30))
 
     @pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 410, 413, 422, 451])
-    def test_every_other_refusal_is_permanent(self, status: int) -> None:
+    def test_a_text_that_twilio_refuses_is_permanent_whatever_the_status(self, status: int) -> None:
         assert outcome_of(answers(status, {"code": 21602})) == Permanent(f"Twilio answered {status} with error 21602")
+
+    @pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 410, 413, 422, 451])
+    @pytest.mark.parametrize("body", [b"<html>", {"code": 21999}], ids=["no code", "a code of tomorrow"])
+    def test_a_refusal_that_does_not_blame_the_number_waits_for_the_operator(self, status: int, body: object) -> None:
+        assert isinstance(outcome_of(answers(status, body)), Misconfigured)
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    def test_an_unknown_code_of_a_broken_server_is_tried_again(self, status: int) -> None:
+        assert isinstance(outcome_of(answers(status, {"code": 21999})), Retryable)
+
+    @pytest.mark.parametrize(
+        ("codes", "kind"),
+        [
+            ({21211, 21265, 21268, 21408, 21610, 21612, 21614, 21617, 21635, 30003, 30005, 30006}, Permanent),
+            ({14107, 20429, 20503, 21611, 30001, 30022, 30027}, Retryable),
+            (
+                {20003, 20005, 20006, 20008, 20403, 20404, 21212, 21470, 21471, 21472, 21603, 21606, 21608, 21609}
+                | {21620, 21656, 21657, 21659, 21660, 21661, 21701, 21702, 21703, 21704, 21705, 21709, 21910}
+                | {30002, 30024, 30032, 30033, 30034, 30035, 30037, 30040, 30041, 30042, 63007, 63038},
+                Misconfigured,
+            ),
+        ],
+        ids=["number", "moment", "account, sender or request"],
+    )
+    def test_each_code_of_twilios_list_means_what_its_page_says(self, codes: set[int], kind: type) -> None:
+        current = [0]
+
+        def refuses(request: Request, connection: socket.socket) -> None:
+            answers(400, {"code": current[0]})(request, connection)
+
+        with served(refuses) as server:
+            sender = sender_to(server)
+            for current[0] in sorted(codes):
+                assert isinstance(sender.send(an_sms()), kind), current[0]
+
+    def test_no_code_is_in_two_tables(self) -> None:
+        tables = (PERMANENT, RETRYABLE, MISCONFIGURED)
+
+        assert len(set().union(*tables)) == sum(map(len, tables))
 
 
 class TestSilence:
@@ -345,7 +385,7 @@ class TestLies:
         "code", [CODE, "41791234567", '"41791234567"', "9" * 5000, "-21211", "true", "null", "[21211]"]
     )
     def test_a_code_that_is_none_is_not_told(self, code: str) -> None:
-        assert outcome_of(answers(400, f'{{"code": {code}}}'.encode())) == Permanent("Twilio answered 400")
+        assert outcome_of(answers(400, f'{{"code": {code}}}'.encode())) == Misconfigured("Twilio answered 400")
 
 
 class TestLookUp:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from fakes import FakeClock
 from humanuser import (
     Accepted,
     Misconfigured,
@@ -29,7 +30,8 @@ from humanuser import (
     VerificationCode,
 )
 from humanuser.testing import AT, Received, SmsSenderContract
-from humanuser_adapters.sms import Endpoint, WebhookSms, WebhookStyle
+from humanuser_adapters.sms import Endpoint, Paused, WebhookSms, WebhookStyle
+from humanuser_adapters.sms.circuit_breaker import PAUSE
 from web import (
     SHORT,
     Behaviour,
@@ -305,18 +307,27 @@ class TestAnswers:
     def test_a_signature_that_is_refused_is_misconfigured(self, status: int) -> None:
         assert outcome_of(answers(status)) == Misconfigured(f"the webhook answered {status}")
 
-    @pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 413, 422, 451])
+    @pytest.mark.parametrize("status", [402, 404, 405, 407, 415, 421, 505, 511])
+    def test_a_receiver_that_is_not_there_or_not_reached_is_misconfigured(self, status: int) -> None:
+        assert outcome_of(answers(status)) == Misconfigured(f"the webhook answered {status}")
+
+    @pytest.mark.parametrize("status", [400, 409, 413, 422, 451])
     def test_every_other_refusal_is_permanent(self, status: int) -> None:
         assert outcome_of(answers(status)) == Permanent(f"the webhook answered {status}")
 
-    def test_a_receiver_that_is_gone_is_not_called_again(self) -> None:
-        with served(in_turn([answers(410), answers(200)])) as server:
-            sender = sender_to(server)
+    def test_a_receiver_that_is_gone_is_left_alone_and_tried_again(self, clock: FakeClock) -> None:
+        with served(in_turn([answers(410), answers(410), answers(200), answers(200)])) as server:
+            sender = sender_to(server, clock=clock)
 
             outcomes = [sender.send(an_sms()) for _ in range(3)]
+            clock.now += PAUSE
+            outcomes += [sender.send(an_sms()) for _ in range(2)]
+            clock.now += PAUSE
+            outcomes += [sender.send(an_sms()) for _ in range(2)]
 
-        assert outcomes == [Permanent("the webhook answered 410"), *[Permanent("the webhook is gone")] * 2]
-        assert server.connections == 1
+        gone, paused = Misconfigured("the webhook answered 410"), Paused("the webhook is gone", PAUSE)
+        assert outcomes == [gone, paused, paused, gone, paused, Accepted(), Accepted()]
+        assert server.connections == 4
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_a_redirect_is_misconfigured_and_not_followed(self, status: int) -> None:

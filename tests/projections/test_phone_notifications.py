@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -250,4 +251,32 @@ def test_a_store_that_is_away_leaves_the_delivery_interrupted(
     with pytest.raises(StoreUnavailable):
         notifier.deliver(world.notification)
 
+    assert world.sender.sent == []
+
+
+@pytest.mark.parametrize("error", [ValueError("123456"), KeyError("{name}"), RuntimeError("+41791234567")])
+def test_a_vault_or_a_text_of_the_host_that_raises_sends_nothing_and_tells_nothing(
+    world: World, vault: AesGcmVault, clock: FakeClock, error: Exception
+) -> None:
+    texts = Mock(text=Mock(side_effect=error))
+    broken_vault = Mock(open=Mock(side_effect=error))
+    notifiers = [
+        PhoneNotifier(world.store, vault, world.sender, world.commands, clock, texts=texts),
+        PhoneNotifier(world.store, broken_vault, world.sender, world.commands, clock),
+    ]
+
+    outcomes = [notifier.deliver(world.notification) for notifier in notifiers]
+
+    assert outcomes == [Misconfigured(f"the SMS cannot be composed: {type(error).__name__}")] * 2
+    assert world.sender.sent == []
+
+
+def test_a_text_that_is_none_is_not_sent(world: World, vault: AesGcmVault, clock: FakeClock) -> None:
+    texts = Mock(text=Mock(return_value=None))
+
+    outcome = PhoneNotifier(world.store, vault, world.sender, world.commands, clock, texts=texts).deliver(
+        world.notification
+    )
+
+    assert isinstance(outcome, Misconfigured)
     assert world.sender.sent == []

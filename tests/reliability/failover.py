@@ -170,7 +170,7 @@ def run(effort: Effort) -> Iterator[Figure]:
 def fail_over(pair: Pair, failures: Sequence[Callable[[Pair], None]]) -> Iterator[Figure]:
     """One of *failures* after the other, under load."""
     phones = Phones()
-    with Application(pair.url, TransparentVault(), sender=phones, policy=POLICY) as application:
+    with Application(pair.url, TransparentVault(), sender=phones, policy=POLICY, sms_budget=None) as application:
         clients = Clients(application, CLIENTS, PAUSE_SECONDS)
         application.start()
         reader = Reader(pair.url)

@@ -95,7 +95,9 @@ def bring_in_and_kill(
     """Have *file* brought in by processes of which so many are killed, and ask that many questions."""
     chance = random.Random(seed)  # noqa: S311 - the same for the same seed
     provider = Provider(place, can_be_asked=False)
-    with Application(place.database, TransparentVault(), sender=provider, instance_id=INSTANCE) as server:
+    with Application(
+        place.database, TransparentVault(), sender=provider, instance_id=INSTANCE, sms_budget=None
+    ) as server:
         server.start()
         yield from _killed(place.database, file, kills, chance, import_)
         yield none("users of whom the read models say something else", len(server.differences()))

@@ -264,7 +264,9 @@ def judge_codes(place: Place, *, can_be_asked: bool) -> Iterator[Figure]:
 def _live(place: Place, work: Work, name: str, *, can_be_asked: bool) -> None:
     chance = random.Random(name)  # noqa: S311 - the same for the same seed
     provider = Provider(place, can_be_asked=can_be_asked)
-    application = Application(place.database, TransparentVault(), sender=provider, policy=POLICY, sms_lease=LEASE)
+    application = Application(
+        place.database, TransparentVault(), sender=provider, policy=POLICY, sms_lease=LEASE, sms_budget=None
+    )
     application.start()
     while True:
         work(place, application, chance)
@@ -274,7 +276,7 @@ def _drain(place: Place, *, can_be_asked: bool) -> None:
     """Let one process send what is left in peace."""
     provider = Provider(place, can_be_asked=can_be_asked)
     with Application(
-        place.database, TransparentVault(), sender=provider, policy=POLICY, sms_lease=LEASE
+        place.database, TransparentVault(), sender=provider, policy=POLICY, sms_lease=LEASE, sms_budget=None
     ) as application:
         application.start()
         until = time.monotonic() + DRAIN_SECONDS

@@ -169,7 +169,7 @@ def run(effort: Effort) -> Iterator[Figure]:
 def endure(server: Server, spans: list[float]) -> Iterator[Figure]:
     """One outage of each of *spans* seconds."""
     vault, phones = AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)})), Phones()
-    with Application(server.url, vault, sender=phones, policy=POLICY) as application:
+    with Application(server.url, vault, sender=phones, policy=POLICY, sms_budget=None) as application:
         clients = Clients(application)
         application.start()
         slowest_health = 0.0

@@ -39,12 +39,13 @@ from humanuser_adapters.database import Connection
 from humanuser_adapters.event_log import Entry
 from humanuser_adapters.outbox import Claim, OutboxWorker, State
 from humanuser_adapters.subscription import Subscription
-from humanuser_projections import PhoneNotification, PhoneNotifier, phone_notifications, record_sent
+from humanuser_projections import CheckedSms, PhoneNotification, PhoneNotifier, phone_notifications, record_sent
 from reliability.simulated_world import (
     Crashed,
     ObservedOutbox,
     Parts,
     SimulatedDatabase,
+    SimulatedSender,
     SimulatedStore,
     World,
 )
@@ -224,11 +225,17 @@ def _marks_nothing(commands: Commands, notification: PhoneNotification) -> None:
 
 class SendsToTheCurrentNumber(PhoneNotifier):
     def _sms(self, notification: PhoneNotification, wanted: CodeToSend, language: str) -> Sms:
-        gate = self._sender.world.running_process  # type: ignore[attr-defined]  # the simulated one
+        gate = _world_of(self._sender).running_process
         sequence, ms = gate.gate_sequence, gate.gate_ms
         user = HumanUser.replay(self._store.load(notification.instance_id, notification.user_id))
         gate.gate_sequence, gate.gate_ms = sequence, ms
         return super()._sms(notification, replace(wanted, phone=user.phone or wanted.phone), language)
+
+
+def _world_of(checked: CheckedSms) -> World:
+    sender = checked._sender  # noqa: SLF001 - the simulated one
+    assert isinstance(sender, SimulatedSender)
+    return sender.world
 
 
 class NewIdEachTime(PhoneNotifier):
@@ -250,7 +257,7 @@ class IgnoresWhatItFound(PhoneNotifier):
         self, notification: PhoneNotification, *, interrupted: bool = False, **options: Any
     ) -> SmsOutcome | NotWanted | None:
         if interrupted:
-            self._sender.world.port("asks the provider", ours=False)  # type: ignore[attr-defined]  # the simulated one
+            _world_of(self._sender).port("asks the provider", ours=False)
         return super().deliver(notification, **options)
 
 
@@ -468,6 +475,8 @@ FAULTS: Mapping[str, Parts] = {
     "a crash counts not": Parts(outbox=CrashCountsNot),
     "pause not stored": Parts(outbox=NoPause),
     "settling stores nothing": Parts(outbox=SettlesNothing),
+    "live codes dropped": Parts(sql=(("wanted_until <= ?", "wanted_until > ?"),)),
+    "waiting SMS pruned": Parts(sql=(("AND due_at <= ? LIMIT ?", "OR due_at <= '9' OR '' = ? LIMIT ?"),)),
     "one row a batch": Parts(outbox=OneRowABatch),
     "no budget": Parts(patches=((outbox, "MOST_INTERRUPTIONS", 1_000),)),
     "interruptions not counted": Parts(worker=CountsNoInterruptions),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,7 +96,7 @@ def repair_positions(database: DatabaseOption = None, as_json: JsonOption = Fals
 
 def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     with opened(read_settings(database=database)) as application:
-        states = Counter(one.state.value for one in application.deliveries())
+        states = {state.value: count for state, count in application.delivery_counts().items()}
         followers = [_follower(one) for one in application.subscriptions().values()]
         end = application.log_end()
         skew = round(application.clock_skew().total_seconds(), 3)
@@ -107,7 +106,7 @@ def status(database: DatabaseOption = None, as_json: JsonOption = False) -> None
             "openTransaction": _open_transaction(end.open),
             "clockSkewSeconds": skew,
             "subscriptions": followers,
-            "sms": dict(states),
+            "sms": states,
         }
     if as_json:
         show_json(told)

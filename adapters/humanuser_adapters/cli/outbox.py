@@ -34,7 +34,7 @@ StateOption = Annotated[list[State] | None, typer.Option("--state", help="Only t
 )
 def list_(state: StateOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     with opened(read_settings(database=database)) as application:
-        entries = [_entry(one) for one in application.deliveries() if not state or one.state in state]
+        entries = [_entry(one) for one in application.deliveries(state or tuple(State))]
     if as_json:
         show_json(entries)
         return

@@ -205,6 +205,7 @@ def _application(settings: Settings, telemetry: Telemetry, *, needs_keys: bool) 
         sms_lease=timedelta(seconds=settings.sms_lease_seconds),
         sms_budget=budget_of(settings, keys),
         standstill=timedelta(seconds=settings.standstill_seconds),
+        outbox_retention=timedelta(days=settings.outbox_retention_days) or None,
         telemetry=telemetry,
     )
     return application

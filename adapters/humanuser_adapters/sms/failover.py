@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from humanuser import Accepted, Misconfigured, Permanent, Sms, SmsOutcome, SmsSender, Unknown
 from humanuser_adapters.sms.circuit_breaker import Paused
+from humanuser_projections import CheckedSms
 
 
 class Failover:
@@ -18,7 +19,7 @@ class Failover:
     def __init__(self, senders: Sequence[SmsSender]) -> None:
         if not senders:
             raise ValueError("there is no sender")
-        self._senders = tuple(senders)
+        self._senders = [CheckedSms(sender) for sender in senders]
 
     def send(self, sms: Sms) -> SmsOutcome:
         """What the first answers who does not refuse.

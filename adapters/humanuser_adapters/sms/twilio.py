@@ -15,17 +15,11 @@ from humanuser_adapters.sms.endpoint import Answer, Endpoint, NotAllowed, NotAns
 from humanuser_adapters.sms.refusal import refusal
 from humanuser_adapters.sms.retry_after import read_retry_after
 from humanuser_adapters.sms.twilio_callback import callback_url
+from humanuser_adapters.sms.twilio_errors import MISCONFIGURED, PERMANENT, RETRYABLE
 from humanuser_adapters.sms.twilio_messages import FAILED, CreatedMessage, TwilioMessages, error_code
 
 API = "https://api.twilio.com"
 LONGEST_VALIDITY_SECONDS = 36_000
-
-PERMANENT = {21211, 21408, 21610, 21612, 21614}
-"""No number; a region that is not permitted; a user who opted out; no route; a number that takes no SMS."""
-RETRYABLE = {20429, 21611}
-"""Too many requests; too many SMS wait for the same sender."""
-MISCONFIGURED = {20003, 21212, 21606, 21608, 21659, 21660, 21661, 30029, 30030}
-"""Not authenticated; senders that may not send; retention that the account has no right to choose."""
 
 
 class TwilioSms:
@@ -140,13 +134,14 @@ class TwilioSms:
         """Twilio's own code says more than the status does."""
         code = code or error_code(answer.body)
         reason = f"Twilio answered {answer.status}" + (f" with error {code}" if code else "")
-        if code in RETRYABLE:
-            return Retryable(reason, read_retry_after(answer.retry_after, self._clock()))
         if code in MISCONFIGURED:
             return Misconfigured(reason)
-        if code in PERMANENT or answer.is_success:
+        if code in RETRYABLE:
+            return Retryable(reason, read_retry_after(answer.retry_after, self._clock()))
+        if code in PERMANENT or answer.is_success:  # it made a message that failed, and says no more
             return Permanent(reason)
-        return refusal(answer, reason, self._clock())
+        outcome = refusal(answer, reason, self._clock())
+        return Misconfigured(reason) if isinstance(outcome, Permanent) else outcome
 
 
 CLOCK_SKEW = timedelta(seconds=5)

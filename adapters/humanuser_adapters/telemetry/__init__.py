@@ -2,10 +2,11 @@
 
 from humanuser_adapters.telemetry.installed import exits_installed, telemetry_installed
 from humanuser_adapters.telemetry.measured import MeasuredCommands, MeasuredSms, MeasuredStore
-from humanuser_adapters.telemetry.measurements import Gauge, Labels, Observation, Timed
+from humanuser_adapters.telemetry.measurements import Counter, Gauge, Labels, Observation, Timed
 from humanuser_adapters.telemetry.telemetry import Exit, Telemetry
 
 __all__ = [
+    "Counter",
     "Exit",
     "Gauge",
     "Labels",

@@ -11,6 +11,7 @@ from humanuser_adapters.log_fields import about
 from humanuser_adapters.telemetry.installed import telemetry_installed
 from humanuser_adapters.telemetry.measurements import APPEND, COMMAND, COMMAND_NAME, OUTCOME, PROVIDER, SMS
 from humanuser_adapters.telemetry.telemetry import Telemetry
+from humanuser_projections import CheckedSms
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -70,7 +71,7 @@ class MeasuredSms:
 
     def __init__(self, sender: SmsSender, provider: str, telemetry: Telemetry | None = None) -> None:
         """*provider* is its name for operators. *telemetry*: what is installed, if there is none given."""
-        self._sender = sender
+        self._sender = CheckedSms(sender)
         self._provider = provider
         self._telemetry = telemetry or telemetry_installed()
 

@@ -14,6 +14,7 @@ PROVIDER = "humanuser.sms.provider"
 STATE = "humanuser.sms.state"
 SUBSCRIPTION = "humanuser.subscription.name"
 INSTANCE = "humanuser.instance.id"
+REASON = "humanuser.sms.drop.reason"
 OUTCOME = "humanuser.outcome"
 ERROR = "error.type"
 """The class of a refusal or an error; left out where all is well."""
@@ -28,6 +29,16 @@ class Timed:
     labels: tuple[str, ...]
     level: int = logging.INFO
     """Of its lines in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """How often something happened since the process started."""
+
+    name: str
+    unit: str
+    description: str
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,14 @@ TIMED = (COMMAND, APPEND, SMS)
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds, into which what is timed is sorted."""
+
+SMS_DROPPED = Counter(
+    "humanuser.sms.dropped",
+    "{message}",
+    "SMS that were not sent, by reason: expired, superseded, returned, incomplete or by_hand.",
+    (INSTANCE, REASON),
+)
+COUNTERS = (SMS_DROPPED,)
 
 LAG = Gauge(
     "humanuser.subscription.lag",

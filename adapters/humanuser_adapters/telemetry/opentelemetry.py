@@ -10,10 +10,12 @@ from opentelemetry.trace import StatusCode
 from humanuser_adapters.log_fields import fields
 from humanuser_adapters.telemetry.measurements import (
     BUCKETS,
+    COUNTERS,
     ERROR,
     GAUGES,
     OUTCOME,
     TIMED,
+    Counter,
     Gauge,
     Labels,
     Timed,
@@ -45,6 +47,9 @@ class OpenTelemetry:
             )
             for timed in TIMED
         }
+        self._counters = {
+            counter: self._meter.create_counter(counter.name, counter.unit, counter.description) for counter in COUNTERS
+        }
 
     def begin(self, timed: Timed, name: str) -> End:
         attributes = {_ATTRIBUTES[field]: value for field, value in fields().items() if field in _ATTRIBUTES}
@@ -61,6 +66,9 @@ class OpenTelemetry:
             span.end()
 
         return end
+
+    def count(self, counter: Counter, labels: Labels, amount: int) -> None:
+        self._counters[counter].add(amount, labels)
 
     def observe(self, read: Read) -> None:
         for gauge in GAUGES:

@@ -7,10 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from humanuser_adapters.telemetry.measurements import BUCKETS, GAUGES, TIMED, Labels, Timed
+from humanuser_adapters.telemetry.measurements import (
+    BUCKETS,
+    COUNTERS,
+    GAUGES,
+    TIMED,
+    Counter,
+    Labels,
+    Timed,
+)
 from humanuser_adapters.telemetry.telemetry import End, Read
 
 
@@ -29,12 +38,24 @@ class Prometheus:
             )
             for timed in TIMED
         }
+        self._counters = {
+            counter: PrometheusCounter(
+                _name(counter.name),
+                counter.description,
+                [_name(label) for label in counter.labels],
+                registry=self._registry,
+            )
+            for counter in COUNTERS
+        }
 
     def begin(self, timed: Timed, name: str) -> End:  # noqa: ARG002 - of a span, which is not here
         def end(seconds: float, labels: Labels) -> None:
             self._histograms[timed].labels(*_values(timed.labels, labels)).observe(seconds)
 
         return end
+
+    def count(self, counter: Counter, labels: Labels, amount: int) -> None:
+        self._counters[counter].labels(*_values(counter.labels, labels)).inc(amount)
 
     def observe(self, read: Read) -> None:
         self._registry.register(_Gauges(read))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from humanuser import DomainError, SequenceConflict, StoreError
 from humanuser_adapters.log_fields import log_of
-from humanuser_adapters.telemetry.measurements import ERROR, OUTCOME, Gauge, Labels, Observation, Timed
+from humanuser_adapters.telemetry.measurements import ERROR, OUTCOME, Counter, Gauge, Labels, Observation, Timed
 
 log = log_of(__name__)
 
@@ -25,6 +25,9 @@ class Exit(Protocol):
 
     def begin(self, timed: Timed, name: str) -> End:
         """The work *name*, of the kind *timed*, begins in this thread; what is given back is called when it ends."""
+
+    def count(self, counter: Counter, labels: Labels, amount: int) -> None:
+        """It happened *amount* times more."""
 
     def observe(self, read: Read) -> None:
         """Show of every gauge what *read* says, whenever somebody looks. Called once."""
@@ -57,6 +60,11 @@ class Telemetry:
                 _log(timed, name, seconds, known)
             for end in reversed(ends):
                 end(seconds, known)
+
+    def count(self, counter: Counter, labels: Labels, amount: int = 1) -> None:
+        """Count what happened *amount* times."""
+        for one in self._exits:
+            one.count(counter, labels, amount)
 
     def watch(self, source: Read) -> None:
         """Have gauges show what *source* says as well. It may raise ``StoreError``, and is left out that time."""

@@ -54,6 +54,16 @@ class SmsSenderContract:
         assert message_id in ("message1", None)
         assert (to, arrived) == (number, text)
 
+    def test_an_outcome_has_fields_of_the_right_types(self, sender: SmsSender) -> None:
+        broken = self.create_broken_sender()
+
+        outcomes = [one.send(_sms()) for one in (sender, broken) if one is not None]
+
+        for outcome in outcomes:
+            assert isinstance(outcome, Accepted | Retryable | Permanent | Misconfigured | Unknown)
+            assert isinstance(outcome.provider_id if isinstance(outcome, Accepted) else outcome.reason, str)
+            assert isinstance(outcome.retry_after if isinstance(outcome, Retryable) else None, timedelta | None)
+
     def test_an_sms_that_never_expires_is_sent(self, sender: SmsSender) -> None:
         sms = Sms(message_id="message1", to=PhoneNumber("+41791234567"), text="123456", expires_at=None)
 
