@@ -23,7 +23,6 @@ from humanuser_adapters.vault import AesGcmVault
 
 ADMIN = By("admin", organization="org1")
 ADDED = HumanUserAdded(user_name="ada")
-NUMBER = "+41791234567"
 IN_TIME = 3.0
 """Seconds within which readiness must answer, whatever the database does."""
 PATIENCE_SECONDS = 30
@@ -243,3 +242,126 @@ class TestPostgreSQL:
             asked(on_server)
 
             assert list(other.notifies(timeout=0.5)) == []
+
+
+@dataclass
+class Served:
+    """A running ``humanuser serve``."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def readiness(self) -> tuple[int, Any]:  # the answer's JSON
+        """The status and the answer of ``/readyz``, which must come in time."""
+        begin = time.monotonic()
+        answer = httpx2.get(f"{self.url}/readyz", trust_env=False, timeout=10)
+        assert time.monotonic() - begin < IN_TIME
+        return answer.status_code, answer.json()
+
+    def grpc_status(self) -> int:
+        with grpc.insecure_channel(self.url.removeprefix("http://")) as channel:
+            health: Any = health_pb2_grpc.HealthStub(channel)  # Any: its types lack its method
+            status: int = health.Check(health_pb2.HealthCheckRequest(), timeout=10).status
+        return status
+
+    def becomes(self, status: int) -> bool:
+        return eventually(lambda: self.readiness()[0] == status, seconds=PATIENCE_SECONDS)
+
+
+@contextmanager
+def served(folder: Path, *arguments: str, before: Sequence[str] = (), **environment: str) -> Iterator[Served]:
+    """A server that is ready, for as long as the block runs. *before* is what runs its command."""
+    command = [*before, sys.executable, "-m", "humanuser_adapters.cli", "serve", "--json", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--development", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        server = Served(process, json.loads(process.stdout.readline())["url"])
+        assert server.becomes(200)
+        yield server
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_SECONDS)
+
+
+class TestServer:
+    def test_a_file_system_that_is_full(self, tmp_path: Path) -> None:
+        if os.geteuid() != 0 or shutil.which("unshare") is None:
+            pytest.skip("NO SMALL FILE SYSTEM: only root may mount one")
+        place = tmp_path / "small"
+        place.mkdir()
+        script = 'mount -t tmpfs -o size=2m small "$0" && cd "$0" && exec "$@"'
+        with served(tmp_path, before=["unshare", "-m", "sh", "-c", script, str(place)]) as server:
+            there = Path(f"/proc/{server.process.pid}/root{place}")  # the file system is in no other name space
+            with (there / "filling").open("wb", buffering=0) as filling, contextlib.suppress(OSError):
+                while filling.write(bytes(4096)):
+                    pass
+
+            full = server.becomes(503), server.readiness(), server.grpc_status()
+            (there / "filling").unlink()
+
+            assert full == (
+                True,
+                (503, {"ready": False, "problems": ["database"]}),
+                health_pb2.HealthCheckResponse.NOT_SERVING,
+            )
+            assert server.becomes(200)
+            assert server.grpc_status() == health_pb2.HealthCheckResponse.SERVING
+
+    def test_a_file_that_cannot_grow(self, tmp_path: Path) -> None:
+        with served(tmp_path) as server:
+            before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+            full = server.becomes(503)
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
+
+            assert full
+            assert server.becomes(200)
+
+    def test_a_synchronous_standby_that_is_away(self, server: Server, url: str, tmp_path: Path) -> None:
+        with served(tmp_path, "--database", url, HUMANUSER_CODE_KEYS=f"key1:{'A' * 43}=") as serving:
+            with configured(server, "synchronous_standby_names", "absent"):
+                away = serving.becomes(503), serving.grpc_status()
+
+            assert away == (True, health_pb2.HealthCheckResponse.NOT_SERVING)
+            assert serving.becomes(200)
+
+    def test_a_host_that_does_not_commit(self, url: str, vault: AesGcmVault, tmp_path: Path) -> None:
+        settings = {"HUMANUSER_CODE_KEYS": f"key1:{'A' * 43}=", "HUMANUSER_STANDSTILL_SECONDS": "1"}
+        with (
+            served(tmp_path, "--database", url, **settings) as serving,
+            Application(url, vault) as application,
+            psycopg.connect(url) as host,
+        ):
+            application.within(host).commands.add_human_user("ada", ADDED, by=ADMIN)
+            stands = serving.becomes(503), serving.readiness()
+            host.commit()
+
+            assert stands == (True, (503, {"ready": False, "problems": ["log"]}))
+            assert serving.becomes(200)
+
+    def test_watching_health_over_grpc_reports_each_change(self, tmp_path: Path) -> None:
+        with served(tmp_path) as server, grpc.insecure_channel(server.url.removeprefix("http://")) as channel:
+            health: Any = health_pb2_grpc.HealthStub(channel)  # Any: its types lack its method
+            watching = health.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS)
+            unknown = next(health.Watch(health_pb2.HealthCheckRequest(service="none"), timeout=10)).status
+            with pytest.raises(grpc.RpcError) as refused:
+                health.Check(health_pb2.HealthCheckRequest(service="none"), timeout=10)
+            statuses = [next(watching).status]
+            with closing(sqlite3.connect(tmp_path / "humanuser.sqlite", isolation_level=None)) as host:
+                host.execute("BEGIN IMMEDIATE")
+                statuses.append(next(watching).status)
+                host.execute("ROLLBACK")
+            statuses.append(next(watching).status)
+            watching.cancel()
+
+        ended: Any = refused.value
+        answers = health_pb2.HealthCheckResponse
+        assert statuses == [answers.SERVING, answers.NOT_SERVING, answers.SERVING]
+        assert (unknown, ended.code()) == (answers.SERVICE_UNKNOWN, grpc.StatusCode.NOT_FOUND)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 
-from fakes import new_events, store_on
+from fakes import new_events, recorder_on, store_on
 from humanuser import Event, PhoneVerified, Recorded, StoreUnavailable
 from humanuser.testing import AT
 from humanuser.testing.event_store import ADDED, CHANGED
 from humanuser_adapters import subscription as subscription_module
 from humanuser_adapters.database import Connection, Database
 from humanuser_adapters.event_log import Entry
+from humanuser_adapters.event_store.recorder import Envelope
+from humanuser_adapters.postgresql import PostgreSQLDatabase
 from humanuser_adapters.subscription import BEHIND_ANOTHER, BY_HAND, ConsumerFailed, Lag, Subscription
 
 
@@ -245,3 +248,77 @@ def test_writers_who_never_rest_do_not_keep_it_from_coming_to_an_end(world: Worl
 
     assert subscription.catch_up() == 7
     assert subscription.lag().positions > 0
+
+
+def orders(database: Database, count: int) -> None:
+    """Store events of another type of aggregate."""
+    other = recorder_on(database)
+    envelope = Envelope(aggregate_type="order")
+    other.insert_events([StoredEvent("order1", n, "Ordered", b"{}") for n in range(1, count + 1)], envelope=envelope)
+
+
+def test_it_moves_past_events_of_other_aggregates(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscription_module, "BATCH", 10)
+    world.append(ADDED)
+    subscription = world.subscribe()
+    subscription.catch_up()
+
+    orders(world.database, 100)
+    with_orders = subscription.lag()
+    subscription.catch_up()
+
+    assert subscription.position() == world.store.head() == 101
+    assert with_orders == subscription.lag() == Lag(0, None)
+    world.append(CHANGED, after=1)
+    subscription.catch_up()
+    assert world.seen() == [1, 102]
+
+
+def test_a_few_events_of_other_aggregates_are_not_worth_a_transaction(world: World) -> None:
+    world.append(ADDED)
+    subscription = world.subscribe()
+    subscription.catch_up()
+
+    orders(world.database, 5)
+    subscription.catch_up()
+
+    assert subscription.position() == 1
+    assert subscription.lag() == Lag(0, None)
+
+
+def test_it_does_not_move_past_an_event_that_commits_later(postgresql: PostgreSQLDatabase) -> None:
+    world = World(postgresql)
+    subscription = world.subscribe()
+    with postgresql.write() as connection:
+        connection.execute(
+            "SELECT pg_advisory_xact_lock_shared('humanuser_positions'::regclass::oid::bigint::bit(32)::integer, 0)"
+        )
+        (position,) = connection.execute("SELECT nextval('humanuser_positions')").fetchone()
+        orders(postgresql, 1000)
+        subscription.catch_up()
+        before = subscription.position()
+        connection.execute(
+            """
+            INSERT INTO humanuser_events SELECT ?, instance_id, 'user', 'user1', 1, 'user.human.added', revision,
+                created_at, creator, owner, '{"userName": "ada"}', 1, 'late' FROM humanuser_events LIMIT 1
+            """,
+            (position,),
+        )
+    subscription.catch_up()
+
+    assert before == 0
+    assert world.seen() == [position]
+    assert subscription.position() == world.store.head()
+
+
+def test_what_is_below_a_head_is_read_even_if_a_lock_below_it_is_taken_after(postgresql: PostgreSQLDatabase) -> None:
+    world = World(postgresql)
+    world.append(ADDED)
+    head = world.store.head()
+    with postgresql.write() as connection:
+        connection.execute(
+            "SELECT pg_advisory_xact_lock_shared('humanuser_positions'::regclass::oid::bigint::bit(32)::integer, 0)"
+        )
+
+        assert [one.position for one in world.store.read_log(after=0, limit=10, until=head)] == [1]
+        assert world.store.read_log(after=0, limit=10) == []

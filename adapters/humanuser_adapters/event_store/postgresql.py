@@ -207,7 +207,9 @@ _END = """
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ) l ON l.behind > 0
     LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-    LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text
+    LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid'
+        AND t.virtualtransaction = l.virtualtransaction
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
     ORDER BY l.behind DESC NULLS LAST, l.granted DESC, a.xact_start LIMIT 1
 """
 _COPY = """
