@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from humanuser_adapters.cli import (
+    backup,
     demo,
     events,
     key,
@@ -45,6 +46,8 @@ app.command("replay", epilog="Example: humanuser replay --from postgresql://zita
 app.command("export", epilog="Example: humanuser export events.jsonl.zst")(events.export)
 app.command("verify", epilog="Example: humanuser verify --json")(events.verify)
 app.command("rebuild", epilog="Example: humanuser rebuild --database humanuser.sqlite")(events.rebuild)
+app.command("backup", epilog="Example: humanuser backup /backups/humanuser-2026-05-10.sqlite")(backup.backup)
+app.command("restore", epilog="Example: humanuser restore /backups/humanuser-2026-05-10.sqlite --force")(backup.restore)
 app.command("status", epilog="Example: humanuser status --json")(operations.status)
 app.command("what-if", epilog="Example: humanuser what-if --policy strict.json --picture refused.svg")(
     what_if.try_policy
