@@ -48,9 +48,12 @@ def _recover(server: Server, vault: AesGcmVault) -> None:
         time.sleep(0.05)
         application.commands.add_human_user("after", ADDED, by=ADMIN)
         with psycopg.connect(server.url, autocommit=True) as connection:
+            (last,) = connection.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone() or ("",)
             connection.execute("SELECT pg_switch_wal()")
-            query = "SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver"
-            assert eventually(lambda: connection.execute(query).fetchone() == (True,), seconds=30)
+            query = "SELECT last_archived_wal >= %s FROM pg_stat_archiver"
+            assert eventually(lambda: connection.execute(query, (last,)).fetchone() == (True,), seconds=30), (
+                server.log()
+            )
 
     server.stop()
     shutil.rmtree(server.data)
