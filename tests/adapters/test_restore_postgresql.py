@@ -37,7 +37,17 @@ def _recover(server: Server, vault: AesGcmVault) -> None:
     base = server.home / "base"
     with Application(server.url, vault) as application:
         application.commands.add_human_user("in-base", ADDED, by=ADMIN)
-        backup = [server.folder / "pg_basebackup", "-h", server.home, "-U", "postgres", "-D", base, "-c", "fast"]
+        backup = [
+            str(server.folder / "pg_basebackup"),
+            "-h",
+            str(server.home),
+            "-U",
+            "postgres",
+            "-D",
+            str(base),
+            "-c",
+            "fast",
+        ]
         subprocess.run(backup, check=True, capture_output=True, **server.how)
         application.commands.add_human_user("before", ADDED, phone="+41791234567", by=ADMIN)
         assert len(application.deliveries()) == 1
