@@ -42,6 +42,7 @@ from humanuser_adapters.replay import Importer, ImportSummary, Told
 from humanuser_adapters.send_budget import BudgetedSms, SmsBudget
 from humanuser_adapters.shared_check import SharedCheck
 from humanuser_adapters.sqlite import SQLiteDatabase
+from humanuser_adapters.sqlite_backup import PageProgress, back_up
 from humanuser_adapters.standstill import LIMIT, Standstill
 from humanuser_adapters.subscription import Subscription
 from humanuser_adapters.telemetry import MeasuredCommands, Telemetry, telemetry_installed
@@ -268,6 +269,25 @@ class Application(NotPicklable):
         if dropped:
             self._telemetry.count(SMS_DROPPED, {INSTANCE: self.instance_id, REASON: "by_hand"})
         return dropped
+
+    def recheck_sms(self) -> int:
+        """Have providers asked before any SMS is sent that waits now; return how many. Call it after a restore.
+
+        What waits in a backup, in any instance, may have been sent since.
+        """
+        self._notifications.catch_up()
+        return self._outbox.recheck()
+
+    def backup(self, path: Path | str, progress: PageProgress = lambda _, __: None, *, overwrite: bool = False) -> int:
+        """Back up the SQLite file to *path* while it is in use; return the size of the backup in bytes.
+
+        The backup is checked, on disk, and for its owner alone. *progress* is called with the pages copied and their
+        total. Raises ``FileExistsError`` unless *overwrite*, ``StoreUnavailable``, and ``ValueError`` on PostgreSQL,
+        which is backed up with pg_dump.
+        """
+        if not isinstance(self._database, SQLiteDatabase):
+            raise ValueError("this is for a SQLite file; on PostgreSQL use pg_dump")  # noqa: TRY004 - no argument is wrong
+        return back_up(self._database.path, Path(path), progress, overwrite=overwrite)
 
     def sms_reported(self, message_id: str, outcome: Accepted | Permanent) -> bool:
         """Take in what a provider tells of an SMS later; False: there is no such SMS.

@@ -394,6 +394,19 @@ class Outbox:
         """Have an SMS never sent that waits or was given up; False: there is no such one."""
         return self._by_hand(instance_id, message_id, State.DROPPED, "dropped by hand")
 
+    def recheck(self) -> int:
+        """Treat every waiting SMS, of all instances, as one that may have been sent; return how many.
+
+        Its provider is asked before it is sent. For a database that was restored: what waited in the backup may have
+        been sent since.
+        """
+        query = """
+            UPDATE humanuser_outbox SET state = 'claimed', fence = fence + 1, due_at = ?, note = 'rechecked'
+            WHERE state IN ('due', 'claimed')
+        """
+        with self._database.write() as connection:
+            return connection.execute(query, (text_of_time(self._now(connection)),)).rowcount
+
     def _by_hand(self, instance_id: str, message_id: str, state: State, note: str) -> bool:
         # what may have left (and what was dropped may have, before) is asked after first
         query = f"""

@@ -70,11 +70,14 @@ def test_every_command_is_there(application: Application) -> None:
 def test_everything_that_waits_for_the_database_is_there(application: Application) -> None:
     with_a_connection = {"within", "subscriptions"}  # of the thread that has it
     of_operators = {
+        "backup",
+        "clock_skew",
         "differences",
         "differences_from",
         "differences_of_details",
         "export_events",
         "import_events",
+        "recheck_sms",
         "take_in",
         "user_ids",
     }

@@ -44,6 +44,9 @@ def test_there_are_these_commands() -> None:
             "status",
             "what-if",
             "key add",
+            "backup",
+            "restore",
+            "outbox recheck",
             "user add",
             "token add",
         ]
@@ -562,7 +565,7 @@ def test_a_misspelt_setting_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert words(answer.stderr) == "warning: there is no setting HUMANUSER_DATABSE, which the environment has"
 
 
-MAKING = ("serve", "demo", "user", "token", "key", "import", "replay")
+MAKING = ("serve", "demo", "user", "token", "key", "import", "replay", "restore")
 
 
 @pytest.mark.parametrize("command", [path for path in COMMANDS if path[0] not in MAKING])
@@ -573,7 +576,9 @@ def test_a_database_that_is_not_there_exits_3_and_is_not_made(cli: Cli, command:
         ("parked", "skip"): ("users", "1"),
         ("export",): ("-",),
         ("what-if",): ("--policy", "zitadel"),
-        **dict.fromkeys([("rebuild",), ("verify",), ("status",), ("outbox", "list"), ("parked", "list")], ()),
+        **dict.fromkeys(
+            [("rebuild",), ("verify",), ("status",), ("outbox", "list"), ("parked", "list"), ("outbox", "recheck")], ()
+        ),
     }
 
     answer = cli(*command, *arguments.get(command, ("ada",)))

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from humanuser_adapters.cli import (
+    backup,
     demo,
     events,
     key,
@@ -107,6 +108,23 @@ app.command(
     epilog="Example: humanuser rebuild --database humanuser.sqlite",
     help="Make the read models anew from all events. Nothing is sent, and no event is added.",
 )(events.rebuild)
+app.command(
+    "backup",
+    epilog="Example: humanuser backup /backups/humanuser-2026-05-10.sqlite",
+    help=(
+        "Back up the SQLite database while servers use it. Keys of codes are not in it: back up the key file, too.\n\n"
+        "The backup is checked and for its owner alone. One that fails or is stopped leaves no file."
+    ),
+)(backup.backup)
+app.command(
+    "restore",
+    epilog="Example: humanuser restore /backups/humanuser-2026-05-10.sqlite --force",
+    help=(
+        "Restore the SQLite database from a backup. Stop every process that has it open first.\n\n"
+        "The backup is checked before anything changes. Providers are asked for each SMS that was waiting in it before "
+        "that SMS is sent: it may have been sent since the backup."
+    ),
+)(backup.restore)
 app.command(
     "status",
     epilog="Example: humanuser status --json",

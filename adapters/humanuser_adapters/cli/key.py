@@ -13,16 +13,19 @@ from humanuser_adapters.vault import Keys
 app = typer.Typer(help="The keys that encrypt codes.", no_args_is_help=True)
 
 
-@app.command("add", epilog="Example: humanuser key add --database humanuser.sqlite")
+@app.command(
+    "add",
+    help=(
+        "Add a new key to the key file, which encrypts from the next start on; older keys of the file still decrypt.\n\n"
+        "If the file is lost, this makes a new one: codes that were encrypted before no longer work."
+    ),
+    epilog="Example: humanuser key add --database humanuser.sqlite",
+)
 def add(
     file: Annotated[Path | None, typer.Option(help="The key file. [default: beside the SQLite file]")] = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a new key to the key file, which encrypts from the next start on; older keys of the file still decrypt.
-
-    If the file is lost, this makes a new one: codes that were encrypted before no longer work.
-    """
     settings = read_settings(database=database, code_key_file=file)
     path = settings.key_file
     if settings.code_keys is not None:

@@ -64,6 +64,16 @@ def drop(message: MessageArgument, database: DatabaseOption = None, as_json: Jso
         _done(application.drop_sms(message), message, "dropped", as_json=as_json)
 
 
+@app.command(
+    epilog="Example: humanuser outbox recheck --database postgresql://db/identity",
+    help="Ask providers before any SMS is sent that waits now. Run it after restoring PostgreSQL, before servers start.",
+)
+def recheck(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    with opened(read_settings(database=database)) as application:
+        count = application.recheck_sms()
+    show({"rechecked SMS": count}, as_json=as_json)
+
+
 def _done(done: bool, message: str, state: str, *, as_json: bool) -> None:
     if not done:
         fail(Exit.REFUSED, f"there is no SMS {message} that waits or was given up")

@@ -20,18 +20,19 @@ class Steps:
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._name = ""
+        self._unit = "events"
         self._task: TaskID | None = None
         self._events = 0
         self._done = 0.0
         self._total: float | None = None
         self._began = self._told = time.monotonic()
 
-    def step(self, name: str, total: float | None = None) -> bool:
-        """Begin the step of that *name*; False: it is at work already. *total* is all of what ``go`` counts."""
+    def step(self, name: str, total: float | None = None, *, unit: str = "events") -> bool:
+        """Begin the step of that *name*; False: it is at work already. *total* is all that ``go`` counts."""
         if name == self._name:
             return False
         self.finish()
-        self._name, self._total, self._events, self._done = name, total, 0, 0
+        self._name, self._total, self._events, self._done, self._unit = name, total, 0, 0, unit
         self._began = self._told = time.monotonic()
         if self._progress:
             self._task = self._progress.add_task(name, total=total, rate="")
@@ -53,7 +54,7 @@ class Steps:
 
     def _rate(self) -> str:
         seconds = max(time.monotonic() - self._began, 0.001)
-        return f"{self._events:,} events, {self._events / seconds:,.0f}/s"
+        return f"{self._events:,} {self._unit}, {self._events / seconds:,.0f}/s"
 
     def _tell(self) -> None:
         self._told = time.monotonic()
