@@ -346,9 +346,10 @@ def a_fork_inside_of_a_transaction_leaves_it_to_the_parent(database: str) -> Non
 def a_fork_that_python_does_not_know_of_is_refused(database: str) -> None:
     with made(database) as application:
         libc: Any = ctypes.CDLL(None)  # its functions have no types
-        pid = libc.fork()  # as uWSGI does
+        pid: int = libc.fork()  # as uWSGI does
         if pid == 0:
-            for call in (lambda: read_all(application, 1), lambda: add(application, "child-40")):
+            calls: list[Callable[[], object]] = [lambda: read_all(application, 1), lambda: add(application, "child-40")]
+            for call in calls:
                 try:
                     call()
                 except StoreUnavailable as error:

@@ -227,7 +227,7 @@ def test_of_many_problems_the_first_ones_are_told(importing: Importer) -> None:
 
 def test_bad_histories_can_be_put_aside_whole(importing: Importer, rows: EventRows) -> None:
     bad = ROWS[-1].user
-    broken = Malformed("Input data was truncated", b"{", None)
+    broken = Malformed("Input data was truncated", b"{", bad)
     contents: list[EventRow | Malformed] = [*ROWS[:-1], changed(ROWS[-1], sequence=ROWS[-1].sequence + 1), broken]
     aside: list[EventRow | Malformed] = []
 
@@ -370,3 +370,124 @@ def test_times_are_kept_to_the_microsecond(importing: Importer, rows: EventRows)
     importing.run(Lines(*some))
 
     assert [row.created_at for row in rows.read()] == moments
+
+
+def test_a_line_that_may_be_anybodys_cannot_be_put_aside(importing: Importer, rows: EventRows) -> None:
+    broken = Malformed("Input data was truncated", b"{", None)
+
+    with pytest.raises(ImportRefused, match="these lines may belong to any user"):
+        importing.run(Lines(*ROWS, broken), put_aside=lambda _: None)
+
+    assert rows.empty()
+
+
+OLD = [
+    changed(ROWS[0], aggregate_id="ada", sequence=sequence, in_tx_order=sequence, event_type=name, payload=Raw(payload))
+    for sequence, name, payload in (
+        (1042, "user.human.added", b'{"userName": "ada"}'),
+        (1043, "user.human.phone.changed", b'{"phone": "+41791234567"}'),
+        (1050, "user.human.phone.verified", b"null"),
+        (1061, "user.locked", b"null"),
+    )
+]
+SINCE = changed(OLD[-1], sequence=1062, in_tx_order=1, event_type="user.unlocked")
+
+
+def test_gaps_of_a_history_older_than_events2_are_kept_and_counted(importing: Importer, rows: EventRows) -> None:
+    first = importing.run(Lines(*OLD, name="yesterday"))
+    again = importing.run(Lines(*OLD, SINCE, name="today"))
+
+    assert first == ImportSummary(stored=4, new_users=1, gaps=3)
+    assert again == ImportSummary(stored=1, there_already=4)
+    assert list(rows.read()) == [*OLD, SINCE]
+
+
+def test_rows_of_an_old_history_may_come_a_little_out_of_order(importing: Importer, rows: EventRows) -> None:
+    importing.run(Lines(OLD[0], OLD[3], OLD[2], OLD[1], SINCE))
+
+    assert list(rows.read()) == [*OLD, SINCE]
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        ([OLD[0], changed(OLD[2], in_tx_order=1)], "sequence 1050 comes after 1042, so events are missing"),
+        ([OLD[1]], "sequence 1043 comes after 0, so events are missing"),
+        ([*OLD, OLD[1]], "sequence 1043 is there twice"),
+    ],
+)
+def test_other_gaps_are_missing_events(contents: list[EventRow], reason: str, importing: Importer) -> None:
+    (problem,) = refused(importing, *contents)
+
+    assert problem.endswith(reason)
+
+
+def test_a_row_missing_in_the_stored_history_is_told(importing: Importer) -> None:
+    importing.run(Lines(OLD[0], OLD[2], name="yesterday"))
+
+    (problem,) = refused(importing, *OLD[:3])
+
+    assert problem.endswith("sequence 1043 is missing in the stored history, which goes on")
+
+
+REMOVED = changed(
+    ROWS[0],
+    aggregate_type="org",
+    aggregate_id=ROWS[0].owner,
+    event_type="org.removed",
+    sequence=9,
+    created_at=ROWS[-1].created_at + timedelta(days=1),
+    payload=Raw(b"null"),
+)
+OF_INSTANCE = changed(
+    REMOVED, aggregate_type="instance", aggregate_id=ROWS[0].instance_id, event_type="instance.removed"
+)
+
+
+def living(rows: EventRows, database: Database) -> set[UserKey]:
+    with database.read() as connection:
+        return {one.user for one in rows.living(connection, ROWS[0].instance_id, [""])}
+
+
+def test_the_removal_of_an_organization_ends_its_users(
+    importing: Importer, rows: EventRows, any_database: Database
+) -> None:
+    importing.run(Lines(*ROWS, name="yesterday"))
+    before = living(rows, any_database)
+    members = {row.user for row in ROWS if row.owner == REMOVED.owner} & before
+
+    summary = importing.run(Lines(REMOVED, *ROWS, name="today"))
+    again = importing.run(Lines(*ROWS, REMOVED, name="later"))
+
+    assert summary == ImportSummary(there_already=400, removed_users=len(members))
+    assert (again.stored, again.removed_users) == (0, 0)
+    assert living(rows, any_database) == before - members
+    assert members
+
+
+def test_the_removal_of_the_instance_ends_all_users(
+    importing: Importer, rows: EventRows, any_database: Database
+) -> None:
+    importing.run(Lines(*ROWS, OF_INSTANCE))
+
+    assert living(rows, any_database) == set()
+
+
+def test_an_organization_that_is_added_again_keeps_its_new_users(
+    importing: Importer, rows: EventRows, any_database: Database
+) -> None:
+    later = changed(ROWS[0], aggregate_id="new", created_at=REMOVED.created_at + timedelta(days=1))
+
+    importing.run(Lines(ROWS[0], REMOVED, later))
+
+    assert living(rows, any_database) == {later.user}
+
+
+def test_rows_after_the_removal_of_the_organization_are_passed_over(importing: Importer, rows: EventRows) -> None:
+    importing.run(Lines(ROWS[0], REMOVED, name="yesterday"))
+    late = [changed(ROWS[0], event_type="user.token.added", payload=Raw(b"null"), sequence=number) for number in (2, 3)]
+
+    summaries = [importing.run(Lines(row, name=str(row.sequence))) for row in late]
+
+    assert [one.after_removal for one in summaries] == [1, 1]
+    assert [row.event_type for row in rows.read()] == ["user.human.added", "user.removed"]

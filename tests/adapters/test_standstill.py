@@ -12,9 +12,8 @@ import pytest
 
 from cluster import NoPostgres, Server, new_schema, own_server
 from command_line import Cli
-from fakes import eventually
+from fakes import eventually, new_events
 from humanuser import Accepted, By, HumanUserAdded, Recorded, Sms
-from humanuser.testing import AT
 from humanuser.testing.event_store import ADDED as STORED
 from humanuser_adapters.application import Application
 from humanuser_adapters.database import Connection
@@ -58,6 +57,9 @@ class Exporter:
 
     def begin(self, *_: object) -> End:
         return lambda _, __: None
+
+    def count(self, counter: object, labels: object, amount: int) -> None:
+        pass
 
     def observe(self, read: Read) -> None:
         self.read = read
@@ -252,7 +254,7 @@ class TestSubscription:
         return Subscription("users", SQLiteDatabase(tmp_path / "test.sqlite"), store, Nothing())
 
     def append(self, store: UserEventStore, user_id: str) -> None:
-        store.append("default", user_id, [STORED], after=0, created_at=AT, creator="a", resource_owner="o")
+        store.append(new_events(user_id, [STORED]))
 
     def test_one_that_does_not_move_is_a_problem_after_the_limit(
         self, store: UserEventStore, subscription: Subscription

@@ -16,7 +16,7 @@ app = typer.Typer(help="The keys that encrypt codes.", no_args_is_help=True)
 @app.command(
     "add",
     help=(
-        "Add a new key to the key file, which encrypts from the next start on; older keys of the file still decrypt.\n\n"
+        "Add a new key to the key file. It encrypts from the next start on; older keys still decrypt.\n\n"
         "If the file is lost, this makes a new one: codes that were encrypted before no longer work."
     ),
     epilog="Example: humanuser key add --database humanuser.sqlite",

@@ -29,13 +29,35 @@ _HORIZON = """
         count(*) FILTER (WHERE query = '<insufficient privilege>')
     FROM pg_stat_activity WHERE datname = current_database()
 """
+_UNSAFE = """
+    SELECT
+        pg_is_in_recovery(),
+        EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = 'eventstore.events2'::regclass),
+        EXISTS (SELECT FROM pg_locks WHERE relation = 'eventstore.events2'::regclass AND pid IS NULL
+            AND mode = 'RowExclusiveLock'),
+        EXISTS (SELECT FROM pg_stat_activity WHERE state = 'disabled')
+"""
+_REASONS = (
+    "it is a standby, where open transactions of the primary cannot be seen: read from the primary",
+    "it receives its events by logical replication, in another order: read from the primary",
+    "a prepared transaction has stored events: commit it or roll it back",
+    "a session has track_activities off, so whether its transaction is open cannot be seen",
+)
 _ROWS = """
     SELECT instance_id, aggregate_type, aggregate_id, event_type, "sequence", revision, created_at, payload::text,
         creator, "owner", "position", in_tx_order
     FROM eventstore.events2
-    WHERE aggregate_type = 'user' AND "position" > %s AND "position" < %s
+    WHERE (
+            aggregate_type = 'user'
+            OR (aggregate_type, event_type) IN (('org', 'org.removed'), ('instance', 'instance.removed'))
+        )
+        AND "position" > %s AND "position" < %s
     ORDER BY "position", in_tx_order, instance_id, aggregate_id, "sequence"
 """
+
+
+class UnsafeSource(PermissionError):
+    """Rows that commit late could be missed here."""
 
 
 class ZitadelEvents:
@@ -68,23 +90,32 @@ class ZitadelEvents:
 def zitadel_events(url: str) -> Iterator[ZitadelEvents]:
     """The users' events of the ZITADEL database at *url*, as of now.
 
-    Raises ``StoreUnavailable``; ``PermissionError`` if the role may not see when other transactions began.
+    Raises ``StoreUnavailable``; ``UnsafeSource`` where open transactions cannot be seen, such as on a standby.
     """
     with connected(url, "humanuser replay") as connection:
+        _refuse_unsafe(connection)
         until = _horizon(connection)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         connection.deferrable = False
         with connection.transaction():
             connection.execute(PATIENT)
+            _refuse_unsafe(connection)
             yield ZitadelEvents(connection, until)
+
+
+def _refuse_unsafe(connection: psycopg.Connection[Any]) -> None:
+    (found,) = connection.execute(_UNSAFE).fetchall()
+    for unsafe, reason in zip(found, _REASONS, strict=True):
+        if unsafe:
+            raise UnsafeSource(f"events could be missed: {reason}")
 
 
 def _horizon(connection: psycopg.Connection[Any]) -> Decimal:
     """The position before which no row can come any more."""
     ((horizon, unseen),) = connection.execute(_HORIZON, (MARGIN_SECONDS,)).fetchall()
     if unseen:
-        raise PermissionError("the role cannot see whether transactions are open: GRANT pg_read_all_stats TO it")
+        raise UnsafeSource("the role cannot see whether transactions are open: GRANT pg_read_all_stats TO it")
     return Decimal(horizon)
 
 
