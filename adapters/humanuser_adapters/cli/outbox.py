@@ -66,7 +66,7 @@ def drop(message: MessageArgument, database: DatabaseOption = None, as_json: Jso
 
 @app.command(
     epilog="Example: humanuser outbox recheck --database postgresql://db/identity",
-    help="Ask providers before sending any SMS that waits now. Run it after restoring PostgreSQL, before servers start.",
+    help="Ask providers before sending any SMS that waits now. Run it after restoring PostgreSQL, before serving.",
 )
 def recheck(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     with opened(read_settings(database=database)) as application:
