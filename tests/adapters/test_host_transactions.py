@@ -10,7 +10,19 @@ import pytest
 
 from fakes import FakeClock, eventually
 from hosts import ON_POSTGRESQL, ON_SQLITE, Host, Opened
-from humanuser import Accepted, By, CommandIdReused, HumanUserAdded, PhoneInvalid, PhoneNotChanged, PhoneNumber, Sms
+from humanuser import (
+    Accepted,
+    By,
+    CommandIdReused,
+    Commands,
+    HumanUserAdded,
+    PhoneInvalid,
+    PhoneNotChanged,
+    PhoneNumber,
+    PhoneSet,
+    Sms,
+    StoreUnavailable,
+)
 from humanuser_adapters.application import Application
 from humanuser_adapters.database import Database
 from humanuser_adapters.host_transaction import TransactionUnusable
@@ -211,3 +223,37 @@ def test_a_number_is_not_proven_where_a_failed_attempt_could_be_rolled_back(plac
         getattr(place.users.commands, command)("user1", "123456", by=ADMIN)
 
     assert place.application.history("user1") == stored
+
+
+@pytest.mark.parametrize(
+    "place", kinds("sqlite", ON_SQLITE[:1]) + kinds("postgresql", ON_POSTGRESQL[:1]), indirect=True
+)
+def test_a_command_of_an_open_transaction_is_repeated_outside_as_unavailable_until_it_is_stored(place: Place) -> None:
+    by = By("admin", command_id="once")
+    place.application.commands.add_human_user("user1", ADDED, phone=PHONE, by=ADMIN)
+
+    def set_phone(commands: Commands) -> PhoneSet:
+        return commands.set_phone("user1", OTHER_PHONE, return_code=True, by=by, permit=lambda _: None)
+
+    first = set_phone(place.users.commands)
+    with pytest.raises(StoreUnavailable):
+        set_phone(place.application.commands)
+    place.host.commit()
+
+    assert first.code is not None
+    assert set_phone(place.application.commands) == first
+    assert set_phone(place.users.commands) == first
+
+
+def test_a_command_id_is_bound_to_its_request_in_a_transaction_too(place: Place) -> None:
+    by = By("admin", command_id="once")
+    place.application.commands.add_human_user("user1", ADDED, phone=PHONE, by=ADMIN)
+    place.application.commands.set_phone("user1", OTHER_PHONE, return_code=True, by=by, permit=lambda _: None)
+
+    def not_permitted(_: str) -> None:
+        raise PermissionError
+
+    with pytest.raises(CommandIdReused):
+        place.users.commands.set_phone("user1", OTHER_PHONE, by=by, permit=lambda _: None)
+    with pytest.raises(PermissionError):
+        place.users.commands.set_phone("user1", OTHER_PHONE, return_code=True, by=by, permit=not_permitted)

@@ -177,7 +177,7 @@ def test_every_row_has_the_columns_of_its_release_and_later_ones_come_behind(
 
     assert store.head() == len(ROWS)
     assert all(list(row) == columns[: len(row)] for row in ROWS)
-    assert columns[len(ROWS[0]) :] == ["source_position"]
+    assert columns[len(ROWS[0]) :] == ["source_position", "fingerprint"]
 
 
 @pytest.mark.parametrize("place", range(len(ROWS)), ids=[f"{row['position']}-{row['event_type']}" for row in ROWS])
