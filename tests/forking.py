@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from humanuser import By, HumanUserAdded, Sms, SmsOutcome, StoreUnavailable
 from humanuser.ports import Accepted
@@ -61,13 +60,27 @@ class FileSms:
 
 def made(database: str, sms: Path | None = None) -> Application:
     """An application that was used already."""
-    vault = AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)}))
-    application = Application(database, vault, sender=FileSms(sms) if sms else None)
+    application = opened(database, sms)
     for number in USERS:
         add(application, f"user{number}")
     application.take_in()
     read_all(application, 1)
     return application
+
+
+def opened(database: str, sms: Path | None = None) -> Application:
+    """An application that waits longer than a busy machine of tests takes."""
+    be_patient()
+    vault = AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)}))
+    return Application(database, vault, sender=FileSms(sms) if sms else None)
+
+
+def be_patient() -> None:
+    """Of this process alone."""
+    postgresql.CONNECT_SECONDS = 20
+    defaults = PostgreSQLDatabase.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["patience"] = LONG
 
 
 def add(application: Application, user_id: str) -> None:
@@ -91,7 +104,8 @@ def require_own_phone(application: Application, number: int) -> None:
 
 
 def database_of(url: str) -> Database:
-    return PostgreSQLDatabase(url, patience=LONG) if is_url(url) else SQLiteDatabase(url)
+    be_patient()
+    return PostgreSQLDatabase(url) if is_url(url) else SQLiteDatabase(url)
 
 
 def child(work: Callable[[], object], *, exits: Callable[[int], object] = os._exit) -> int:
@@ -177,12 +191,8 @@ def a_child_outlives_its_parents_database(database: str) -> None:
     application.close()
     os.write(close, b"!")
     require_well(pid)
-    with made_again(database) as again:
+    with opened(database) as again:
         assert {"first-20", "second-20"} <= set(again.user_ids())
-
-
-def made_again(database: str) -> Application:
-    return Application(database, AesGcmVault(Keys("key1", {"key1": bytes(KEY_BYTES)})))
 
 
 def background_work_starts_in_a_child(database: str) -> None:
@@ -245,13 +255,16 @@ def a_child_hears_its_parent(database: str) -> None:
 
     pid = child(work)
     os.read(told, 1)
-    with shared.write() as connection:
-        connection.execute("INSERT INTO things VALUES ('a')")
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:  # one notification may be lost
+        with shared.write() as connection:
+            connection.execute("INSERT INTO things VALUES ('a')")
+        time.sleep(0.1)
     require_well(pid)
 
 
 def sessions_of_the_parent_stay(database: str) -> None:
-    shared = PostgreSQLDatabase(database, patience=LONG)
+    be_patient()
+    shared = PostgreSQLDatabase(database)
     with shared.read() as connection, shared.read() as other:
         before = {one.execute("SELECT pg_backend_pid()").fetchone()[0] for one in (connection, other)}
 
@@ -322,6 +335,17 @@ def a_fork_waits_for_a_short_transaction(database: str) -> None:
                 require_well(child(lambda: read_all(application, 1)))
 
 
+def threads_fork_at_once(database: str) -> None:
+    with made(database) as application, ThreadPoolExecutor(4) as pool:
+
+        def fork(number: int) -> None:
+            require_well(child(lambda: require_own_phone(application, number)))
+            require_own_phone(application, number)
+
+        list(pool.map(fork, [*USERS] * 3))
+        add(application, "after-20")
+
+
 def a_fork_inside_of_a_transaction_leaves_it_to_the_parent(database: str) -> None:
     shared = database_of(database)
     if isinstance(shared, SQLiteDatabase):
@@ -345,10 +369,9 @@ def a_fork_inside_of_a_transaction_leaves_it_to_the_parent(database: str) -> Non
 
 def a_fork_that_python_does_not_know_of_is_refused(database: str) -> None:
     with made(database) as application:
-        libc: Any = ctypes.CDLL(None)  # its functions have no types
-        pid: int = libc.fork()  # as uWSGI does
+        calls: list[Callable[[], object]] = [lambda: read_all(application, 1), lambda: add(application, "child-40")]
+        pid: int = ctypes.CDLL(None).fork()  # as uWSGI does
         if pid == 0:
-            calls: list[Callable[[], object]] = [lambda: read_all(application, 1), lambda: add(application, "child-40")]
             for call in calls:
                 try:
                     call()
@@ -424,7 +447,7 @@ def multiprocessing_spawns(database: str) -> None:
 
 
 def read_in_another_process(database: str) -> None:
-    with made_again(database) as application:
+    with opened(database) as application:
         read_all(application, 1)
 
 

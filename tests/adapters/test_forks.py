@@ -31,6 +31,7 @@ EVERYWHERE = [
     forking.a_child_hears_its_parent,
     forking.a_transaction_of_another_thread_stays_the_parents,
     forking.a_fork_waits_for_a_short_transaction,
+    forking.threads_fork_at_once,
     forking.a_fork_inside_of_a_transaction_leaves_it_to_the_parent,
     forking.a_fork_that_python_does_not_know_of_is_refused,
     forking.coroutines_are_awaited_in_a_child,
@@ -85,7 +86,7 @@ def test_workers_of_gunicorn_preload_answer_with_the_users_own_phone(database: s
         return answer["phone"] == f"+417912345{number}", answer["process"]
 
     try:
-        assert eventually(sock.exists, seconds=60), server.poll()
+        assert eventually(lambda: _listens(sock), seconds=60), server.poll()
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(ask, [number for _ in range(40) for number in forking.USERS]))
     finally:
@@ -94,6 +95,11 @@ def test_workers_of_gunicorn_preload_answer_with_the_users_own_phone(database: s
 
     assert Counter(right for right, _ in answers) == {True: 40 * len(forking.USERS)}, errors
     assert len({process for _, process in answers} - {server.pid}) > 1
+
+
+def _listens(sock: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connected:
+        return connected.connect_ex(str(sock)) == 0
 
 
 def test_locks_are_free_in_a_child() -> None:
