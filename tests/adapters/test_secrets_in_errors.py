@@ -118,7 +118,7 @@ from humanuser_adapters.cli.app import app
 BAD, URLS = {BAD[::4]!r}, {URLS[:1]!r}
 for url in BAD + URLS:
     for arguments in (
-        ["status"], ["serve", "--development", "--port", "0"], 
+        ["status"], ["serve", "--development", "--port", "0"],
         ["user", "add", "ada", "--first-name", "A", "--last-name", "L"],
         ["history", "ada"], ["show", "ada"], ["explain", "ada"], ["verify"], ["rebuild"], ["outbox", "list"],
         ["parked", "list"], ["import", "-"], ["export", "-"],
