@@ -51,7 +51,7 @@ BAD = [
     "password=s3cret",
     "service=canarybase",
     "Server=canaryhost;Uid=canaryuser;Pwd=s3cret",
-    "/canarybase password = s3cret",
+    "/srv/data password = s3cret",
 ]
 """Neither a file nor a URL that we take."""
 FILES = [

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from datetime import timedelta
 from itertools import pairwise
 
 import psycopg
@@ -142,3 +143,25 @@ def test_a_role_that_cannot_see_open_transactions_is_told_what_it_needs(zitadel:
 def test_a_database_that_is_not_there_is_told(url: str) -> None:
     with pytest.raises(StoreUnavailable):
         read(url)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TimeZone", "Asia/Kolkata"),
+        ("DateStyle", "German"),
+        ("client_encoding", "LATIN1"),
+        ("default_transaction_isolation", "serializable"),
+        ("default_transaction_deferrable", "on"),
+    ],
+)
+def test_rows_are_the_same_whatever_the_source_is_set_to(zitadel: ZitadelDatabase, name: str, value: str) -> None:
+    zitadel.add(ROWS[:20])
+    before = read(zitadel.url)
+    database = psycopg.conninfo.conninfo_to_dict(zitadel.url)["dbname"]
+    zitadel.execute(f"ALTER DATABASE {database} SET {name} = '{value}'")
+
+    rows = read(zitadel.url)
+
+    assert [json_line(row) for row in rows] == [json_line(row) for row in before]
+    assert {row.created_at.utcoffset() for row in rows} == {timedelta(0)}
