@@ -233,8 +233,8 @@ def test_a_byte_order_mark_is_passed_over(name: str, tmp_path: Path) -> None:
     path = written(tmp_path / name)
     with path.open("rb") as file, unpacked(file, name) as plain:
         text = b"\xef\xbb\xbf" + plain.read()
-    with path.open("wb") as file, packing(file, name) as plain:
-        plain.write(text)
+    with path.open("wb") as target, packing(target, name) as packed:
+        packed.write(text)
 
     assert read(path) == list(ROWS)
 

@@ -22,6 +22,9 @@ MARGIN_SECONDS = 0.5
 """A transaction is seen a moment after the time that it takes for its beginning."""
 PLACES_A_SECOND = 1_000_000
 
+_KEEPALIVES: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""A server that vanished is noticed within half a minute."""
+
 _HORIZON = """
     SELECT
         extract(epoch FROM least(min(xact_start) FILTER (WHERE pid <> pg_backend_pid()), clock_timestamp()))
@@ -47,7 +50,9 @@ _ROWS = """
     SELECT instance_id, aggregate_type, aggregate_id, event_type, "sequence", revision, created_at, payload::text,
         creator, "owner", "position", in_tx_order
     FROM eventstore.events2
-    WHERE (aggregate_type = 'user' OR (aggregate_type, event_type) IN (('org', 'org.removed'), ('instance', 'instance.removed')))
+    WHERE (aggregate_type = 'user'
+        OR aggregate_type = 'org' AND event_type = 'org.removed'
+        OR aggregate_type = 'instance' AND event_type = 'instance.removed')
         AND "position" > %s AND "position" < %s
     ORDER BY "position", in_tx_order, instance_id, aggregate_id, "sequence"
 """
@@ -86,10 +91,10 @@ class ZitadelEvents:
 def zitadel_events(url: str) -> Iterator[ZitadelEvents]:
     """The users' events of the ZITADEL database at *url*, as of now.
 
-    Raises ``StoreUnavailable``; ``UnsafeSource`` where it cannot be seen when other transactions began, as on a standby.
+    Raises ``StoreUnavailable``; ``UnsafeSource`` where open transactions cannot be seen, as on a standby.
     """
     try:
-        with psycopg.connect(url, application_name="humanuser replay", autocommit=True) as connection:
+        with psycopg.connect(url, application_name="humanuser replay", autocommit=True, **_KEEPALIVES) as connection:
             _refuse_unsafe(connection)
             until = _horizon(connection)
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

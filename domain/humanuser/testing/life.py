@@ -70,7 +70,7 @@ VERIFY = ["verify", "verify by v2"]
 REMOVE = ["remove", "remove by v2"]
 
 SOMETHING_ELSE: list[Event] = [
-    UnknownEvent("user.human.profile.changed", b"{}"),
+    UnknownEvent("user.human.email.changed", b"{}"),
     InitialisationCodeAdded(),
     UserInitialised(),
     UserLocked(),
