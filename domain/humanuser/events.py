@@ -66,6 +66,15 @@ class HumanUserSelfRegistered(HumanUserAdded):
     legacy_types = ("user.selfregistered",)
 
 
+class ProfileChanged(Fact):
+    """The user has another name or language; what is not given stays."""
+
+    type = "user.human.profile.changed"
+    legacy_types = ("user.profile.changed",)
+
+    preferred_language: Annotated[str | None, OmitEmpty] = None
+
+
 class PhoneChanged(Fact):
     """The user has another phone number, which nobody has verified yet."""
 
@@ -190,6 +199,7 @@ class UnknownEvent:
 Event = (
     HumanUserAdded
     | HumanUserSelfRegistered
+    | ProfileChanged
     | PhoneChanged
     | PhoneVerificationCodeAdded
     | PhoneVerificationCodeSent

@@ -33,6 +33,7 @@ from humanuser.events import (
     PhoneVerificationCodeSent,
     PhoneVerificationFailed,
     PhoneVerified,
+    ProfileChanged,
     Recorded,
     UnknownEvent,
     UserDeactivated,
@@ -338,7 +339,7 @@ class HumanUser:
                     resource_owner=self.resource_owner,
                     created_at=self.created_at,
                 )
-            case UnknownEvent():
+            case ProfileChanged() | UnknownEvent():
                 return replace(self, sequence=sequence)
             case _:
                 assert_never(recorded.event)

@@ -17,6 +17,7 @@ from humanuser import (
     PhoneVerificationCodeSent,
     PhoneVerificationFailed,
     PhoneVerified,
+    ProfileChanged,
     Recorded,
     UnknownEvent,
     UserDeactivated,
@@ -62,6 +63,8 @@ def _words(turn: Turn, wording: Wording) -> str:  # noqa: C901, PLR0911, PLR0912
             return f"registered, {_with(phone, wording)}"
         case HumanUserAdded(phone=phone):
             return f"added the user, {_with(phone, wording)}"
+        case ProfileChanged():
+            return "changed the profile"
         case PhoneChanged(phone=phone):
             return _change(before, phone, wording)
         case PhoneVerificationCodeAdded() as added:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from humanuser import HumanUserAdded, Recorded, VerificationCode
+from humanuser import HumanUserAdded, ProfileChanged, Recorded, VerificationCode
 
 FALLBACK_LANGUAGE = "en"
 
@@ -21,9 +21,17 @@ TEXTS: Mapping[str, str] = MappingProxyType(
 
 
 def preferred_language(history: Iterable[Recorded]) -> str:
-    """The language that the user of *history* chose, as a BCP 47 tag; ``und`` if none."""
-    added = (recorded.event for recorded in history if isinstance(recorded.event, HumanUserAdded))
-    return next((event.preferred_language for event in added), "und")
+    """The language that the user of *history* chose last, as a BCP 47 tag; ``und`` if none."""
+    language = "und"
+    for recorded in history:
+        match recorded.event:
+            case HumanUserAdded(preferred_language=chosen):
+                language = chosen
+            case ProfileChanged(preferred_language=str(chosen)):
+                language = chosen
+            case _:
+                pass
+    return language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from zitadel_export import zitadel_events
 __all__ = ["zitadel"]  # a fixture
 
 ROWS = tuple(zitadel_events(300, 20))
+BROKEN = json_line(ROWS[-1])[:-9] + "\n"
 TEXT = "".join(f"{json_line(row)}\n" for row in ROWS)
 
 
@@ -52,8 +53,9 @@ def test_an_export_of_zitadel_is_brought_in_and_taken_out_again(cli: Cli, export
     exported = cli("export", "again.jsonl", "--json").json
 
     users = len({row.user for row in ROWS})
-    assert first == {"stored": 300, "new users": users, "there already": 0, "put aside": 0, "of others": 0}
-    assert again == {"stored": 0, "new users": 0, "there already": 300, "put aside": 0, "of others": 0}
+    rest = {"put aside": 0, "of others": 0, "gaps": 0, "removed users": 0, "after removal": 0}
+    assert first == {"stored": 300, "new users": users, "there already": 0, **rest}
+    assert again == {"stored": 0, "new users": 0, "there already": 300, **rest}
     assert (checked.code, checked.stdout) == (0, "the read models are what the events make them\n")
     assert exported == {"events": 300}
     assert (cli.home / "again.jsonl").read_text() == TEXT
@@ -110,13 +112,45 @@ def test_a_history_with_a_gap_refuses_all_with_its_line(cli: Cli) -> None:
 
 
 def test_bad_histories_are_put_aside(cli: Cli) -> None:
-    (cli.home / "bad.jsonl").write_text(without_first_event_of(ROWS[-1]) + '{"nonsense\n')
+    (cli.home / "bad.jsonl").write_text(without_first_event_of(ROWS[-1]) + BROKEN)
     of_user = [json_line(row) for row in ROWS if row.user == ROWS[-1].user and row.sequence > 1]
 
     answer = cli("import", "bad.jsonl", "--skip-bad", "aside.jsonl", "--json")
 
     assert answer.json["put aside"] == len(of_user) + 1
-    assert (cli.home / "aside.jsonl").read_text().splitlines() == [*of_user, '{"nonsense']
+    assert (cli.home / "aside.jsonl").read_text().splitlines() == [*of_user, BROKEN.strip()]
+
+
+def test_a_line_that_may_be_anybodys_refuses_all(cli: Cli, export: Path) -> None:
+    export.write_text(TEXT + '{"nonsense\n')
+
+    answer = cli("import", str(export), "--skip-bad", "aside.jsonl")
+
+    assert answer.code == 1
+    assert "these lines may belong to any user" in " ".join(answer.stderr.split())
+    assert cli("status", "--json").json["head"] == 0
+
+
+def test_following_goes_on_after_the_source_was_away(cli: Cli, zitadel: ZitadelDatabase) -> None:
+    zitadel.add(ROWS[:200])
+    command = [sys.executable, "-m", "humanuser_adapters.cli", "replay", "--from", zitadel.url, "--follow"]
+    process = subprocess.Popen(command, cwd=cli.home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while _stored(cli) < 200:
+        assert process.poll() is None
+        time.sleep(0.05)
+
+    with zitadel.away():
+        while "retrying in" not in process.stderr.readline():
+            assert process.poll() is None
+    zitadel.add(ROWS[200:])
+    while _stored(cli) < 300:
+        assert process.poll() is None
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
 
 
 def test_differences_are_shown_and_exit_1(cli: Cli, export: Path) -> None:

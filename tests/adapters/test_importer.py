@@ -490,4 +490,4 @@ def test_rows_after_the_removal_of_the_organization_are_passed_over(importing: I
     summaries = [importing.run(Lines(row, name=str(row.sequence))) for row in late]
 
     assert [one.after_removal for one in summaries] == [1, 1]
-    assert [row.event_type for row in rows.read()] == ["user.human.added", "user.removed"]
+    assert [row.event_type for row in rows.read()] == [ROWS[0].event_type, "user.removed"]

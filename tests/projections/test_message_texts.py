@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanuser import Event, HumanUserAdded, HumanUserSelfRegistered, PhoneChanged, PhoneNumber, VerificationCode
+from humanuser import (
+    Event,
+    HumanUserAdded,
+    HumanUserSelfRegistered,
+    PhoneChanged,
+    PhoneNumber,
+    ProfileChanged,
+    VerificationCode,
+)
 from humanuser.testing import history
 from humanuser_projections import MessageTexts, preferred_language
 from humanuser_projections.message_texts import TEXTS
@@ -147,9 +155,11 @@ def test_a_domain_is_a_host_name(domain: str) -> None:
             ],
             "fr",
         ),
+        ([HumanUserAdded(user_name="ada", preferred_language="fr"), ProfileChanged(preferred_language="de")], "de"),
+        ([HumanUserAdded(user_name="ada", preferred_language="fr"), ProfileChanged()], "fr"),
     ],
 )
-def test_the_language_is_the_one_the_user_was_added_with(events: list[Event], language: str) -> None:
+def test_the_language_is_the_one_that_the_user_chose_last(events: list[Event], language: str) -> None:
     assert preferred_language(history(*events)) == language
 
 

@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from humanuser import PhoneNumber
+from humanuser import PhoneNumber, StoreUnavailable
 from humanuser_adapters.application import Application
 from humanuser_adapters.cli.progress import Steps, steps
 from humanuser_adapters.cli.session import (
@@ -53,6 +53,8 @@ NO_FILE = "There is no file of it."
 One = TypeVar("One")
 FOLLOW_SECONDS = 1.0
 """How often what happens elsewhere is looked for."""
+LONGEST_PAUSE_SECONDS = 30.0
+"""The longest back-off while a database is unavailable."""
 
 
 def import_(
@@ -69,7 +71,7 @@ def import_(
             events = EventFile(path, _format(source, file_format), name=source, progress=seen.more)
             put_aside = stack.enter_context(_putting_aside(skip_bad, os.O_TRUNC)) if skip_bad else None
             summary = _imported(application, events, put_aside, seen.tell)
-        if summary.stored:
+        if summary.stored or summary.removed_users:
             _bring_up_to_date(application, shown)
     _show_summary(summary, as_json=as_json)
 
@@ -86,16 +88,22 @@ def replay(
     with opened(read_settings(database=database), make=True) as application, _stoppable("the replay"), steps() as shown:
         with ExitStack() as stack:
             put_aside = stack.enter_context(_putting_aside(skip_bad, os.O_APPEND)) if skip_bad else None
-            while True:
-                summary = _replayed(application, source, put_aside, shown)
-                total = total.and_then(summary)
-                if not follow:
-                    break
-                if summary.stored:
+            total = _replayed(application, source, put_aside, shown)
+            pause = FOLLOW_SECONDS
+            while follow:
+                try:
                     application.take_in()
-                    err.print(f"{total.stored:,} events stored", highlight=False)
-                time.sleep(FOLLOW_SECONDS)
-        if total.stored:
+                    time.sleep(pause)
+                    summary = _replayed(application, source, put_aside, shown)
+                    total = total.and_then(summary)
+                    if summary.stored or summary.removed_users:
+                        err.print(f"{total.stored:,} events stored", highlight=False)
+                    pause = FOLLOW_SECONDS
+                except StoreUnavailable as error:
+                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                    err.print(f"unavailable, retrying in {pause:g} s: {error}", highlight=False, markup=False)
+                    time.sleep(pause)
+        if total.stored or total.removed_users:
             _bring_up_to_date(application, shown)
     _show_summary(total, as_json=as_json)
 

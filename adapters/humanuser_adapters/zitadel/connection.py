@@ -21,6 +21,8 @@ PATIENT = "; ".join(
     for timeout in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 )
 """For a transaction that reads a lot: the shorter timeouts of a server or a role would break it off."""
+_KEEPALIVES: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""A server that vanished is noticed within half a minute."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -34,7 +36,12 @@ def connected(url: str, application_name: str) -> Iterator[psycopg.Connection[An
         url = postgresql_url(url)
     try:
         with psycopg.connect(
-            url, application_name=application_name, client_encoding="UTF8", autocommit=True, prepare_threshold=None
+            url,
+            application_name=application_name,
+            client_encoding="UTF8",
+            autocommit=True,
+            prepare_threshold=None,
+            **_KEEPALIVES,
         ) as connection:
             connection.adapters.register_loader("timestamptz", _UtcLoader)
             yield connection

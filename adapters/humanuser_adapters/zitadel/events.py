@@ -47,10 +47,9 @@ _ROWS = """
     SELECT instance_id, aggregate_type, aggregate_id, event_type, "sequence", revision, created_at, payload::text,
         creator, "owner", "position", in_tx_order
     FROM eventstore.events2
-    WHERE (
-            aggregate_type = 'user'
-            OR (aggregate_type, event_type) IN (('org', 'org.removed'), ('instance', 'instance.removed'))
-        )
+    WHERE (aggregate_type = 'user'
+        OR aggregate_type = 'org' AND event_type = 'org.removed'
+        OR aggregate_type = 'instance' AND event_type = 'instance.removed')
         AND "position" > %s AND "position" < %s
     ORDER BY "position", in_tx_order, instance_id, aggregate_id, "sequence"
 """

@@ -73,7 +73,7 @@ BEHIND = ["load", "find_command"]
 """The calls of the store between which a repetition can come."""
 
 SOMETHING_ELSE: list[Event] = [
-    UnknownEvent("user.human.profile.changed", b"{}"),
+    UnknownEvent("user.human.email.changed", b"{}"),
     InitialisationCodeAdded(),
     UserInitialised(),
     UserLocked(),
