@@ -147,7 +147,7 @@ class HumanUser:
 
     @property
     def failures_in_a_row(self) -> int:
-        """Wrong or late codes for the number there is, since it was last proven or somebody else removed a number."""
+        """Wrong or late codes for the number there is, since it was last proven or somebody else helped."""
         return self.failures.of(self.phone)
 
     # Decisions: guards in the order in which refusals take precedence, then the events.
@@ -299,13 +299,15 @@ class HumanUser:
                 sent = self.pending_code and replace(self.pending_code, sent=True)
                 return replace(self, sequence=sequence, pending_code=sent)
             case PhoneVerified():
+                # without a code pending nobody can have given one: then somebody else vouches for the user
+                vouched = self.pending_code is None and recorded.creator != recorded.user_id
                 return replace(
                     self,
                     sequence=sequence,
                     phone_verified=self.phone is not None,
                     last_verified_phone=self.phone,
                     pending_code=None,
-                    failures=self.failures.after_proof(self.phone),
+                    failures=NO_FAILURES if vouched else self.failures.after_proof(self.phone),
                 )
             case PhoneVerificationFailed():
                 failed = self.pending_code and replace(self.pending_code, failures=self.pending_code.failures + 1)

@@ -324,6 +324,23 @@ def test_nothing_that_users_do_with_other_numbers_ends_the_failures_of_one(betwe
         user.change_phone(OLD, CODE, now=AT + timedelta(days=2), policy=POLICY)
 
 
+@pytest.mark.parametrize(("creator", "failures"), [("admin", 0), ("user1", 3)])
+def test_who_vouches_for_another_number_of_the_user_ends_all_failures(creator: str, failures: int) -> None:
+    failed: list[Event] = [ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 3]
+
+    user = user_after(*failed, PhoneChanged(phone=NEW), PhoneVerified(), CHANGED, creator=creator)
+
+    assert user.failures_in_a_row == failures
+
+
+def test_who_brings_the_code_of_another_number_ends_no_failures_of_the_first() -> None:
+    failed: list[Event] = [ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 3]
+
+    user = user_after(*failed, PhoneChanged(phone=NEW), CODE, PhoneVerified(), CHANGED, creator="login")
+
+    assert user.failures_in_a_row == 3
+
+
 def test_the_ceiling_of_one_number_does_not_hold_for_another() -> None:
     user = user_after(ADDED, CHANGED, CODE, *[PhoneVerificationFailed()] * 100, PhoneChanged(phone=NEW), CODE)
 

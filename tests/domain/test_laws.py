@@ -173,12 +173,16 @@ def parsed(text: str, rules: PhoneRules) -> PhoneNumber | type[DomainError]:
         return type(refusal)
 
 
-def failures_by_number(history: Iterable[Recorded]) -> dict[PhoneNumber, int]:
+def failures_by_number(history: Iterable[Recorded]) -> dict[PhoneNumber, int]:  # noqa: C901 - one case an event
     """The wrong codes for each number, since the last thing that forgives them."""
     number: PhoneNumber | None = None
     failures: dict[PhoneNumber, int] = {}
+    asked = False
     for recorded in history:
+        by_user = recorded.creator == recorded.user_id
         match recorded.event:
+            case PhoneVerified() if not asked and not by_user:
+                failures = {}
             case PhoneVerificationFailed() if number:
                 failures[number] = failures.get(number, 0) + 1
             case PhoneVerified() if number:
@@ -190,7 +194,14 @@ def failures_by_number(history: Iterable[Recorded]) -> dict[PhoneNumber, int]:
             case PhoneChanged(phone=phone):
                 number = phone
             case PhoneRemoved():
-                number, failures = None, failures if recorded.creator == recorded.user_id else {}
+                number, failures = None, failures if by_user else {}
+            case _:
+                pass
+        match recorded.event:
+            case PhoneVerificationCodeAdded():
+                asked = True
+            case PhoneChanged() | PhoneVerified() | PhoneRemoved() | UserRemoved() | HumanUserAdded():
+                asked = False
             case _:
                 pass
     return failures

@@ -326,6 +326,8 @@ class ModelUser:
                 self.code = Code(characters, sequence, self.number, at, returned=what == "returned code")
                 self.asked_at.append(at)
             case ("verified", _):
+                if self.code is None and not by_user:
+                    self.failures = {}
                 self.verified, self.last_verified, self.code = True, self.number, None
                 self.failures[self.number] = 0
             case ("failed", _):
