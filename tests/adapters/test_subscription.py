@@ -274,7 +274,10 @@ def test_it_moves_past_events_of_other_aggregates(world: World, monkeypatch: pyt
     assert world.seen() == [1, 102]
 
 
-def test_a_few_events_of_other_aggregates_are_not_worth_a_transaction(world: World) -> None:
+def test_a_few_events_of_other_aggregates_are_not_worth_a_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription_module, "BATCH", 10)
     world.append(ADDED)
     subscription = world.subscribe()
     subscription.catch_up()
