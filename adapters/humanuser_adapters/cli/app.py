@@ -87,8 +87,8 @@ app.command(
     epilog="Example: humanuser replay --from postgresql://zitadel.example.com/zitadel --follow",
     help=(
         "Bring in users' events straight from a running ZITADEL's database, which is only read.\n\n"
-        "No event is missed, however late it commits. A repeated or interrupted run resumes, and --follow retries while "
-        "a database is unavailable."
+        "No event is missed, however late it commits. A repeated or interrupted run resumes, and --follow retries "
+        "while a database is unavailable."
     ),
 )(events.replay)
 app.command(
