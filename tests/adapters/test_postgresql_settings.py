@@ -333,7 +333,9 @@ def test_a_pooler_keeps_no_setting_of_ours(place: Place, vault: AesGcmVault, clo
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:
             settings = other.execute("SELECT name, setting FROM pg_settings WHERE source = 'session'").fetchall()
             listening = other.execute("SELECT pg_listening_channels()").fetchall()
-            locks = other.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'").fetchall()
+            locks = other.execute(
+                "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+            ).fetchall()
 
     assert [setting for setting in settings if setting[0] not in of_poolers] == []
     assert listening == []
