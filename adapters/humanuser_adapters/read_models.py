@@ -13,6 +13,7 @@ from typing import Self
 
 from humanuser import Details, PhoneNumber, Recorded
 from humanuser_adapters.database import Connection, Database, text_of_time, time_of_text
+from humanuser_adapters.known_phones import differences_from
 from humanuser_adapters.migrations import in_words_of
 from humanuser_adapters.read_model import MOST_DIFFERENCES, Difference, KnownPhone
 from humanuser_projections import UserPhone, user_details_after, user_phone_after
@@ -46,13 +47,6 @@ _ONLY_IN = """
         SELECT instance_id, user_id, {columns} FROM {one} EXCEPT SELECT instance_id, user_id, {columns} FROM {other}
     ) AS only_{side}
 """
-
-_KNOWN_PHONES = """
-    CREATE TABLE humanuser_known_phones (
-        instance_id TEXT, user_id TEXT, phone TEXT, verified BOOLEAN NOT NULL, PRIMARY KEY (instance_id, user_id)
-    )
-"""
-ROWS_AT_ONCE = 1000
 
 _FIND = """
     SELECT taken_in, sequence, creation_date, change_date, resource_owner, phone, verified, last_verified_phone
@@ -159,17 +153,7 @@ class UserReadModels:
 
     def differences_from(self, phones: Iterable[KnownPhone]) -> Sequence[Difference]:
         """Where they say something else of a user's phone than somebody else, who knows *phones*."""
-        rows = iter(phones)
-        with self._database.write() as connection:
-            connection.execute("DROP TABLE IF EXISTS humanuser_known_phones")
-            connection.execute(_KNOWN_PHONES)
-            while some := list(islice(rows, ROWS_AT_ONCE)):
-                connection.executemany("INSERT INTO humanuser_known_phones VALUES (?, ?, ?, ?)", some)
-            tables = ("humanuser_user_phone", "humanuser_known_phones")
-            found = differences_between(connection, "phone elsewhere", "phone, verified", *tables)
-            differences = list(islice(found, MOST_DIFFERENCES))
-            connection.execute("DROP TABLE humanuser_known_phones")
-        return differences
+        return sorted(islice(differences_from(self._database, phones), MOST_DIFFERENCES), key=_key)
 
     def _store(self, connection: Connection, users: Mapping[Key, TakenIn]) -> None:
         there = [(key, taken_in, *taken_in.user) for key, taken_in in users.items() if taken_in.user]
@@ -188,6 +172,10 @@ class UserReadModels:
 
     def _in(self, query: str) -> str:
         return _suffixed(query, self._suffix)
+
+
+def _key(difference: Difference) -> Key:
+    return (difference.instance_id, difference.user_id)
 
 
 def differences_between(

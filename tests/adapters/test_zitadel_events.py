@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import subprocess
 import threading
 import time
 from datetime import timedelta
 from itertools import pairwise
 
+import msgspec
 import psycopg
 import pytest
 
+from cluster import own_server
 from fakes import rows_on
 from humanuser import StoreUnavailable
 from humanuser_adapters.database import Database
@@ -20,8 +24,8 @@ from humanuser_adapters.event_row import EventRow
 from humanuser_adapters.event_store import event_of
 from humanuser_adapters.replay import Importer
 from humanuser_adapters.zitadel import events as zitadel_events_module
-from humanuser_adapters.zitadel.events import zitadel_events
-from zitadel_database import ZitadelDatabase, zitadel
+from humanuser_adapters.zitadel.events import UnsafeSource, zitadel_events
+from zitadel_database import SCHEMA, ZitadelDatabase, zitadel
 from zitadel_export import zitadel_events as synthetic
 
 __all__ = ["zitadel"]  # a fixture
@@ -165,3 +169,33 @@ def test_rows_are_the_same_whatever_the_source_is_set_to(zitadel: ZitadelDatabas
 
     assert [json_line(row) for row in rows] == [json_line(row) for row in before]
     assert {row.created_at.utcoffset() for row in rows} == {timedelta(0)}
+
+
+def test_a_standby_is_refused() -> None:
+    with own_server(("fsync=off", "wal_level=replica", "max_wal_senders=5")) as primary, own_server(()) as standby:
+        with psycopg.connect(primary.url, autocommit=True) as connection:
+            connection.execute(SCHEMA.encode())
+        standby.stop()
+        shutil.rmtree(standby.data)
+        copy = ["-D", str(standby.data), "-h", str(primary.home), "-U", "postgres", "-R", "-c", "fast", "-N"]
+        subprocess.run([str(standby.folder / "pg_basebackup"), *copy], check=True, **standby.how)
+        standby.run()
+
+        with pytest.raises(UnsafeSource, match="it is a standby"):
+            read(standby.url)
+        assert read(primary.url) == []
+
+
+def test_a_session_whose_transaction_cannot_be_seen_is_refused(zitadel: ZitadelDatabase) -> None:
+    with psycopg.connect(zitadel.url) as hidden:
+        hidden.execute("SET track_activities = off")
+
+        with pytest.raises(UnsafeSource, match="track_activities off"):
+            read(zitadel.url)
+
+
+def test_the_removal_of_an_organization_is_read(zitadel: ZitadelDatabase) -> None:
+    removed = msgspec.structs.replace(ROWS[0], aggregate_type="org", event_type="org.removed")
+    zitadel.add([removed, msgspec.structs.replace(removed, event_type="org.added", sequence=2)])
+
+    assert [row.event_type for row in read(zitadel.url)] == ["org.removed"]
