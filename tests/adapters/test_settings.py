@@ -59,6 +59,7 @@ def test_nothing_needs_to_be_set() -> None:
         "tls_certificate": None,
         "tls_key": None,
         "metrics_port": None,
+        "standstill_seconds": 60,
         "log_format": LogFormat.TEXT,
         "log_level": "info",
     }
