@@ -320,7 +320,6 @@ def test_every_name_zitadel_ever_used_is_read() -> None:
         "user.phone.removed": "PhoneRemoved",
         "user.initialization.code.added": "InitialisationCodeAdded",
         "user.initialization.check.succeeded": "UserInitialised",
-        "user.human.profile.changed": "ProfileChanged",
         "user.profile.changed": "ProfileChanged",
         "user.locked": "UserLocked",
         "user.unlocked": "UserUnlocked",

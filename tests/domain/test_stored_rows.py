@@ -26,6 +26,7 @@ from humanuser import (
     PhoneVerificationCodeSent,
     PhoneVerificationFailed,
     PhoneVerified,
+    ProfileChanged,
     Recorded,
     SealedCode,
     UnknownEvent,
@@ -104,6 +105,8 @@ EVENTS: list[Event] = [
     UserDeactivated(),
     HumanUserSelfRegistered(user_name="alan", phone=OTHER),
     UserRemoved(),
+    ProfileChanged(preferred_language="de"),
+    ProfileChanged(preferred_language="fr"),
 ]
 
 USERS = {
@@ -138,7 +141,7 @@ USERS = {
     ),
     ("other", "alan"): HumanUser(
         state=UserState.DELETED,
-        sequence=2,
+        sequence=4,
         resource_owner="org1",
         created_at=datetime(2026, 5, 10, 14, tzinfo=UTC),
     ),
