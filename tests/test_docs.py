@@ -71,6 +71,27 @@ def test_every_test_that_a_page_names_exists() -> None:
     assert {name for name in named if f"def {name}(" not in tests} == set()
 
 
+def test_every_alarm_of_the_run_book_names_the_test_that_provokes_it() -> None:
+    page = (ROOT / "docs" / "how-to" / "run-book.md").read_text()
+
+    alarms = [line.split("|") for line in page.splitlines() if line.startswith("| ") and "| meaning |" not in line]
+
+    assert len(alarms) > 20
+    assert [alarm for _, alarm, _, _, shown_by, _ in alarms if not re.search(r"`test_\w+`", shown_by)] == []
+
+
+def test_the_run_book_knows_every_metric_that_is_worth_an_alert() -> None:
+    alerts = (ROOT / "docs" / "how-to" / "observe.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "run-book.md").read_text()
+
+    alerts = alerts.partition("Worth an alert:")[2].partition("## ")[0]
+    metrics = {line.split("`")[1] for line in alerts.splitlines() if line.startswith("| `")}
+    names = {name for metric in metrics for name in re.findall(r"humanuser_\w+(?=[{)\[])(?!\) \()", metric)}
+
+    assert len(names) > 5
+    assert {name for name in names if name not in page} == set()
+
+
 def test_the_commands_that_the_readme_names_exist() -> None:
     names = set(re.findall(r"make (\w+)", (ROOT / "README.md").read_text()))
 
