@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -79,7 +80,8 @@ class ZitadelDatabase:
         self.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'unused'")
         self.execute(f"GRANT USAGE ON SCHEMA eventstore TO {role}")
         self.execute(f"GRANT SELECT ON eventstore.events2 TO {role}")
-        yield make_conninfo(self.url, user=role)
+        parts = urlsplit(self.url)
+        yield parts._replace(netloc=f"{role}:unused@{parts.netloc.rpartition('@')[2]}").geturl()
         self.execute(f"DROP OWNED BY {role}")
         self.execute(f"DROP ROLE {role}")
 
@@ -89,7 +91,7 @@ def zitadel(postgresql_server: str) -> Iterator[ZitadelDatabase]:
     name = f"zitadel_{secrets.token_hex(8)}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    database = ZitadelDatabase(make_conninfo(postgresql_server, dbname=name))
+    database = ZitadelDatabase(urlsplit(postgresql_server)._replace(path=f"/{name}").geturl())
     database.execute(SCHEMA)
     yield database
     with psycopg.connect(postgresql_server, autocommit=True) as connection:

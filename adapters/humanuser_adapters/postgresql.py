@@ -154,7 +154,7 @@ class PostgreSQLDatabase(ForkAware, NotPicklable):
         """
         with self._connection(PATIENCE_FOR_PROBE.total_seconds()) as connection:
             try:
-                yield Marked(connection.cursor)
+                yield self._statements(connection)
             except psycopg.errors._WaitTimeout:  # noqa: SLF001 - it has no public name
                 with contextlib.suppress(psycopg.Error):
                     connection.cancel_safe(timeout=CONNECT_SECONDS)

@@ -77,7 +77,9 @@ def test_everything_that_waits_for_the_database_is_there(application: Applicatio
         "differences_of_details",
         "export_events",
         "import_events",
+        "log_end",
         "recheck_sms",
+        "repair_positions",
         "take_in",
         "user_ids",
     }

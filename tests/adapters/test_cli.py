@@ -43,6 +43,7 @@ def test_there_are_these_commands() -> None:
             "rebuild",
             "status",
             "what-if",
+            "repair-positions",
             "key add",
             "backup",
             "restore",
@@ -577,7 +578,16 @@ def test_a_database_that_is_not_there_exits_3_and_is_not_made(cli: Cli, command:
         ("export",): ("-",),
         ("what-if",): ("--policy", "zitadel"),
         **dict.fromkeys(
-            [("rebuild",), ("verify",), ("status",), ("outbox", "list"), ("parked", "list"), ("outbox", "recheck")], ()
+            [
+                ("rebuild",),
+                ("verify",),
+                ("status",),
+                ("repair-positions",),
+                ("outbox", "list"),
+                ("parked", "list"),
+                ("outbox", "recheck"),
+            ],
+            (),
         ),
     }
 

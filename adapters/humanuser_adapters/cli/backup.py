@@ -15,7 +15,7 @@ from humanuser_adapters.cli.session import (
     DatabaseOption,
     Exit,
     JsonOption,
-    LostKeys,
+    VaultWithoutKeys,
     err,
     errors_told,
     fail,
@@ -62,7 +62,7 @@ def restore(
 
     def prepare(copy: Path) -> None:
         nonlocal rechecked
-        with Application(copy, LostKeys(copy)) as application:  # no code is sealed or opened
+        with Application(copy, VaultWithoutKeys("no code is encrypted or decrypted during a restore")) as application:
             rechecked = application.recheck_sms()
 
     with errors_told(), _ended_by_signals("restore"), steps() as shown:

@@ -190,7 +190,8 @@ def _application(settings: Settings, telemetry: Telemetry, *, needs_keys: bool) 
     except LostKeys as lost:
         if needs_keys:
             fail(Exit.UNAVAILABLE, str(lost))
-        return Application(settings.database, lost, instance_id=settings.instance_id, telemetry=telemetry)
+        vault = VaultWithoutKeys(str(lost))
+        return Application(settings.database, vault, instance_id=settings.instance_id, telemetry=telemetry)
 
     def clock_of_application() -> datetime:  # there is none before the first SMS is sent
         return application.clock()
@@ -227,36 +228,39 @@ def _keys(settings: Settings) -> Keys:
     try:
         warn_of_readers(path)
         if not path.exists() and has_events(settings.database) and not path.exists():  # none was made meanwhile
-            raise LostKeys(path)
+            raise LostKeys(
+                f"the key file {path} is missing, but the database holds events. Restore the file from its backup, or "
+                "make a new key with `humanuser key add`: then pending codes no longer work, and users ask for new ones"
+            )
         return Keys.of_file(path)
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"the key file {path} cannot be used: {error.strerror}")
 
 
 class LostKeys(Exception):
-    """The key file is missing beside existing events. In place of a vault, it refuses every use of a key."""
+    """The key file is missing beside existing events."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"the key file {path} is missing, but the database holds events. Restore the file from its backup, or make "
-            f"a new key with `humanuser key add`: then pending codes no longer work, and users ask for new ones"
-        )
 
-    def seal(self, code: VerificationCode, owner: CodeOwner) -> NoReturn:
-        del code, owner
-        raise CodeUnreadable(str(self))
+class VaultWithoutKeys:
+    """In place of a vault: refuses every use of a key."""
 
-    def open(self, sealed: SealedCode, owner: CodeOwner) -> NoReturn:
-        del sealed, owner
-        raise CodeUnreadable(str(self))
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
 
-    def fingerprint(self, request: bytes) -> NoReturn:
-        del request
-        raise CodeUnreadable(str(self))
+    def seal(self, code: VerificationCode, owner: CodeOwner) -> NoReturn:  # noqa: ARG002 - as a vault
+        self._refuse()
 
-    def is_fingerprint(self, fingerprint: str, request: bytes) -> NoReturn:
-        del fingerprint, request
-        raise CodeUnreadable(str(self))
+    def open(self, sealed: SealedCode, owner: CodeOwner) -> NoReturn:  # noqa: ARG002 - as above
+        self._refuse()
+
+    def fingerprint(self, request: bytes) -> NoReturn:  # noqa: ARG002 - as above
+        self._refuse()
+
+    def is_fingerprint(self, fingerprint: str, request: bytes) -> NoReturn:  # noqa: ARG002 - as above
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise CodeUnreadable(self._reason)
 
 
 def _problems(error: ValidationError, names: Mapping[str, str] = MappingProxyType({})) -> str:

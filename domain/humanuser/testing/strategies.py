@@ -27,6 +27,7 @@ from humanuser.events import (
     PhoneVerificationCodeAdded,
     PhoneVerificationCodeSent,
     PhoneVerified,
+    ProfileChanged,
     Recorded,
     UnknownEvent,
 )
@@ -162,6 +163,7 @@ def events() -> SearchStrategy[Event]:
     return st.one_of(
         profiles(),
         profiles(HumanUserSelfRegistered),
+        st.builds(ProfileChanged, preferred_language=st.none() | _texts()),
         st.builds(PhoneChanged, phone=_stored_numbers()),
         codes_added(),
         st.builds(
