@@ -117,7 +117,7 @@ class Sms:
     text: str = field(repr=False)
     expires_at: datetime | None
     """When the text is worth nothing any more, by the clock that made the code: the machine's may differ."""
-    expires_in: timedelta | None = None
+    expires_in: timedelta | None = field(default=None, compare=False)  # it shrinks from one attempt to the next
     """The same as a span from when the message was made, which needs no clock; None: never, or not known."""
     code: VerificationCode | None = field(default=None, repr=False)
     """The code in the text, for a provider that is told both."""

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -338,6 +339,7 @@ def served_at(
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            start_new_session=True,
         )
     with process:
         try:
@@ -349,7 +351,7 @@ def served_at(
             with httpx2.Client(base_url=told["url"], headers=headers, timeout=30, trust_env=False) as client:
                 yield client, process
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # the server is a child of faketime
 
 
 def test_real_servers_forty_minutes_apart_drop_no_code(
