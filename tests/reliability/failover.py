@@ -175,17 +175,19 @@ def fail_over(pair: Pair, failures: Sequence[Callable[[Pair], None]]) -> Iterato
         application.start()
         reader = Reader(pair.url)
         spans: list[Span] = []
-        with reader.at_work(), clients.at_work():
-            for number, failure in enumerate(failures):
-                if number:
-                    pair.make_standby()
+        with reader.at_work():
+            with clients.at_work():
+                for number, failure in enumerate(failures):
+                    if number:
+                        pair.make_standby()
+                    time.sleep(BREATH_SECONDS)
+                    begin = time.monotonic()
+                    failure(pair)
+                    spans.append((begin, time.monotonic()))
                 time.sleep(BREATH_SECONDS)
-                begin = time.monotonic()
-                failure(pair)
-                spans.append((begin, time.monotonic()))
-            time.sleep(BREATH_SECONDS)
-        behind = behind_at_the_end(application)
-        workers_down = len(application.problems())
+            behind = behind_at_the_end(application)  # SMS that still leave are events, too
+            workers_down = len(application.problems())
+            application.stop()
     stored, doubled = stored_commands(pair.primary.url)
     found = findings(_places(pair.primary.url), reader.given)
     yield Figure("failovers", len(failures))

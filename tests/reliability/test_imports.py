@@ -16,7 +16,7 @@ EVENTS = 2000
 AGAIN = """
     INSERT INTO humanuser_events
     SELECT position + 1000000, 'another', aggregate_type, aggregate_id, sequence, event_type, revision, created_at,
-        creator, owner, payload, in_tx_order, command_id, source_position
+        creator, owner, payload, in_tx_order, command_id, source_position, fingerprint
     FROM humanuser_events LIMIT 2
 """
 OTHERWISE = "bytes of lines that came back otherwise"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster import FAST, Server, own_server
-from humanuser_adapters import workers
+from humanuser_adapters import postgresql, workers
 from reliability import outages
 from reliability.outages import DURABLE, OUTAGES, endure
 
@@ -35,6 +35,7 @@ def test_a_worker_that_gives_up_is_noticed(server: Server, monkeypatch: pytest.M
 
 def test_a_server_that_forgets_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(postgresql, "pin_settings", lambda *_, **__: (False, "public"))  # or commits are durable
 
     def forgets() -> bool:
         with own_server([*FAST, "wal_writer_delay=10s", "autovacuum=off"]) as server:
