@@ -60,6 +60,8 @@ Within = Callable[[object], tuple[Database, SqlEventRecorder]]
 """From a host's connection to the database inside of its transaction, and a recorder on that."""
 SECONDS_BETWEEN_CHECKS = 1.0
 """Of the counter of positions, which a failover to a copy without sequences may set back."""
+SHORTEST_HANG = timedelta(seconds=10)
+"""An SMS worker that takes longer than its lease, and than this, for one SMS hangs: its sender does not return."""
 PAGE = 500
 """How many ids of users are read at once."""
 
@@ -143,7 +145,12 @@ class Application(NotPicklable):
             worker = OutboxWorker(self._outbox, notifier, instance_id=instance_id, dropped=self._count_dropped)
             self._workers += [
                 Worker(self._notifications.name, self._database, self._notifications.follow),
-                *(Worker(f"sms-{number}", self._database, worker.send_next) for number in range(1, sms_workers + 1)),
+                *(
+                    Worker(
+                        f"sms-{number}", self._database, worker.send_next, longest_work=max(sms_lease, SHORTEST_HANG)
+                    )
+                    for number in range(1, sms_workers + 1)
+                ),
             ]
 
     def __enter__(self) -> Self:

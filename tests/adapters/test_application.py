@@ -25,6 +25,7 @@ from humanuser import (
     UnreadableEvent,
 )
 from humanuser.testing import AT
+from humanuser_adapters import application as application_module
 from humanuser_adapters.application import Application
 from humanuser_adapters.outbox import MOST_INTERRUPTIONS, State
 from humanuser_adapters.vault import AesGcmVault
@@ -258,6 +259,28 @@ def test_an_embedded_application_has_a_budget_unless_it_is_switched_off(
         assert eventually(lambda: sum(one.attempts for one in application.deliveries()) == 21, seconds=30)
         assert eventually(lambda: State.CLAIMED not in application.delivery_counts())
     assert len(sender.sent) == count
+
+
+def test_a_sender_that_does_not_return_is_a_problem(
+    tmp_path: Path, vault: AesGcmVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Sender):
+        returns = threading.Event()
+
+        def send(self, sms: Sms) -> Accepted:
+            self.returns.wait(30)
+            return super().send(sms)
+
+    monkeypatch.setattr(application_module, "SHORTEST_HANG", timedelta(seconds=0.1))
+    lease = timedelta(seconds=0.1)
+    with Application(tmp_path / "test.sqlite", vault, sender=Hanging(), sms_workers=1, sms_lease=lease) as application:
+        application.start()
+        application.commands.add_human_user("user1", ADDED, phone="+41791234567", by=ADMIN)
+
+        assert eventually(lambda: application.problems().get("sms-1", "").startswith("hangs in one task"))
+
+        Hanging.returns.set()
+        assert eventually(lambda: application.problems() == {})
 
 
 def test_a_report_that_is_none_is_refused_and_changes_nothing(application: Application) -> None:

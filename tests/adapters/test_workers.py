@@ -123,3 +123,45 @@ def test_it_can_be_started_again_and_twice_is_once(database: Database) -> None:
         worker.stop()
 
     assert "humanuser-test" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_one_that_hangs_is_unhealthy_until_it_goes_on(database: Database) -> None:
+    returns, begun = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        returns.wait(PATIENCE_SECONDS)
+
+    worker = Worker("test", database, hang, longest_work=timedelta(seconds=0.05))
+    worker.start()
+    assert begun.wait(PATIENCE_SECONDS)
+
+    assert eventually(lambda: not worker.healthy)
+    assert worker.fault is not None
+    assert worker.fault.startswith("hangs in one task for ")
+
+    returns.set()
+    assert eventually(lambda: worker.healthy)
+    worker.stop()
+
+
+def test_one_that_hangs_is_left_behind_when_it_is_stopped(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    returns, begun, calls = threading.Event(), threading.Event(), []
+
+    def hang() -> None:
+        calls.append(threading.current_thread())
+        begun.set()
+        returns.wait(PATIENCE_SECONDS)
+
+    worker = Worker("test", database, hang, longest_work=timedelta(seconds=0.05))
+    worker.start()
+    assert begun.wait(PATIENCE_SECONDS)
+
+    worker.stop()
+
+    assert not worker.healthy
+    assert caplog.messages == ["test hangs, and is left behind"]
+    returns.set()
+    calls[0].join(PATIENCE_SECONDS)
+    assert not calls[0].is_alive()
+    assert len(calls) == 1
