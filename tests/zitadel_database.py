@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from humanuser_adapters.event_row import EventRow
 
@@ -62,17 +61,6 @@ class ZitadelDatabase:
         """Instance, user and sequence of every event."""
         rows = self.execute('SELECT instance_id, aggregate_id, "sequence" FROM eventstore.events2')
         return [((instance_id, user_id), sequence) for instance_id, user_id, sequence in rows]
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """The database takes no connections and has lost those it had, as while its server restarts."""
-        admin = make_conninfo(self.url, dbname="postgres")
-        name = str(conninfo_to_dict(self.url)["dbname"])
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-            yield
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
     @contextmanager
     def as_role(self, role: str) -> Iterator[str]:

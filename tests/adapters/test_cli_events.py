@@ -13,12 +13,13 @@ from unittest.mock import Mock
 
 import pytest
 
+from cluster import own_server
 from command_line import Cli
 from humanuser_adapters.cli import progress
 from humanuser_adapters.cli.progress import Steps
 from humanuser_adapters.event_files import FileFormat, json_line, new_file, write_events
 from humanuser_adapters.event_row import EventRow
-from zitadel_database import ZitadelDatabase, zitadel
+from zitadel_database import SCHEMA, ZitadelDatabase, zitadel
 from zitadel_export import zitadel_events
 
 __all__ = ["zitadel"]  # a fixture
@@ -131,25 +132,29 @@ def test_a_line_that_may_be_anybodys_refuses_all(cli: Cli, export: Path) -> None
     assert cli("status", "--json").json["head"] == 0
 
 
-def test_following_goes_on_after_the_source_was_away(cli: Cli, zitadel: ZitadelDatabase) -> None:
-    zitadel.add(ROWS[:200])
-    command = [sys.executable, "-m", "humanuser_adapters.cli", "replay", "--from", zitadel.url, "--follow"]
-    process = subprocess.Popen(command, cwd=cli.home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    while _stored(cli) < 200:
-        assert process.poll() is None
-        time.sleep(0.05)
+def test_following_survives_a_restart_of_the_source(cli: Cli) -> None:
+    with own_server() as server:
+        zitadel = ZitadelDatabase(server.url)
+        zitadel.execute(SCHEMA)
+        zitadel.add(ROWS[:200])
+        command = [sys.executable, "-m", "humanuser_adapters.cli", "replay", "--from", zitadel.url, "--follow"]
+        process = subprocess.Popen(command, cwd=cli.home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        while _stored(cli) < 200:
+            assert process.poll() is None
+            time.sleep(0.05)
 
-    with zitadel.away():
+        server.stop()
         while "retrying in" not in process.stderr.readline():
             assert process.poll() is None
-    zitadel.add(ROWS[200:])
-    while _stored(cli) < 300:
-        assert process.poll() is None
-        time.sleep(0.05)
+        server.run()
+        zitadel.add(ROWS[200:])
+        while _stored(cli) < 300:
+            assert process.poll() is None
+            time.sleep(0.05)
 
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
     assert process.returncode == 130
 
 

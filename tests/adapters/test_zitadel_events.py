@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from cluster import own_server
-from fakes import rows_on
+from fakes import eventually, rows_on
 from humanuser import StoreUnavailable
 from humanuser_adapters.database import Database
 from humanuser_adapters.event_files import json_line
@@ -192,6 +192,38 @@ def test_a_session_whose_transaction_cannot_be_seen_is_refused(zitadel: ZitadelD
 
         with pytest.raises(UnsafeSource, match="track_activities off"):
             read(zitadel.url)
+
+
+def test_events_of_a_prepared_transaction_are_not_passed_over() -> None:
+    with own_server(("fsync=off", "max_prepared_transactions=1")) as server:
+        zitadel = ZitadelDatabase(server.url)
+        zitadel.execute(SCHEMA)
+        with psycopg.connect(server.url, autocommit=True) as late:
+            late.execute("BEGIN")
+            zitadel.push(late, "late", 1)
+            late.execute("PREPARE TRANSACTION 'late'")
+
+        with pytest.raises(UnsafeSource, match="a prepared transaction has stored events"):
+            read(server.url)
+
+        zitadel.execute("COMMIT PREPARED 'late'")
+        assert eventually(lambda: [row.aggregate_id for row in read(server.url)] == ["late"])
+
+
+def test_a_logical_replica_is_refused(zitadel: ZitadelDatabase) -> None:
+    zitadel.execute(
+        "CREATE SUBSCRIPTION copied CONNECTION 'dbname=nowhere' PUBLICATION all_events WITH (connect = false)"
+    )
+    try:
+        zitadel.execute(
+            "INSERT INTO pg_subscription_rel SELECT oid, 'eventstore.events2'::regclass, 'r' FROM pg_subscription"
+        )
+
+        with pytest.raises(UnsafeSource, match="logical replication"):
+            read(zitadel.url)
+    finally:
+        zitadel.execute("ALTER SUBSCRIPTION copied SET (slot_name = NONE)")
+        zitadel.execute("DROP SUBSCRIPTION copied")
 
 
 def test_the_removal_of_an_organization_is_read(zitadel: ZitadelDatabase) -> None:
