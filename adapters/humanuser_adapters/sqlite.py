@@ -112,7 +112,11 @@ class SQLiteDatabase(ForkAware, NotPicklable):
                 "file: fork at another time, or start a new process (spawn)"
             )
         connection = sqlite3.connect(
-            self.path, timeout=self._patience.total_seconds(), isolation_level=None, check_same_thread=False
+            f"{self.path.as_uri()}?mode=rw",  # it makes no file: where one was removed, another is to be put
+            uri=True,
+            timeout=self._patience.total_seconds(),
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             self._files.require_same()

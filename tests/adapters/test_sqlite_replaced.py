@@ -182,3 +182,13 @@ def test_the_same_files_at_their_place_again_are_used_again(application: Applica
     application.commands.add_human_user("after", ADDED, by=ADMIN)
     assert application.problems() == {"users": "not running"}
     assert os.path.samefile(file, file.resolve())
+
+
+def test_no_other_file_is_made_where_it_was_removed(tmp_path: Path) -> None:
+    database = SQLiteDatabase(tmp_path / "test.sqlite")
+    database.path.unlink()
+
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        database.connect()
+
+    assert not database.path.exists()
