@@ -8,9 +8,8 @@ import re
 from collections.abc import Coroutine, Generator
 from dataclasses import replace
 from datetime import timedelta
-from typing import get_args
 
-from humanuser import Accepted, Permanent, Retryable, Sms, SmsOutcome, SmsSender, Unknown
+from humanuser import Accepted, Misconfigured, Permanent, Retryable, Sms, SmsOutcome, SmsSender, Unknown
 
 LONGEST_TEXT = 300
 """Characters of a reason or a provider's id that are kept."""
@@ -76,7 +75,7 @@ def _outcome(returned: object, sms: Sms) -> SmsOutcome:
     try:
         if isinstance(returned, Accepted):
             return _accepted(returned, sms)
-        if isinstance(returned, get_args(SmsOutcome)) and isinstance(returned.reason, str):
+        if isinstance(returned, Retryable | Permanent | Misconfigured | Unknown) and isinstance(returned.reason, str):
             return _refused(returned, sms)
     except Exception:  # noqa: BLE001, S110 - a subclass of the host's can do anything
         pass
@@ -90,9 +89,7 @@ def _accepted(accepted: Accepted, sms: Sms) -> Accepted:
     return accepted if shown == provider_id else Accepted(shown)
 
 
-def _refused(outcome: SmsOutcome, sms: Sms) -> SmsOutcome:
-    if isinstance(outcome, Accepted):  # which has no reason
-        return outcome
+def _refused(outcome: Retryable | Permanent | Misconfigured | Unknown, sms: Sms) -> SmsOutcome:
     reason = _text(outcome.reason, sms)
     if not isinstance(outcome, Retryable):
         return outcome if reason == outcome.reason else replace(outcome, reason=reason)

@@ -579,3 +579,8 @@ def test_without_a_phone_there_is_nothing_to_do(commands: Commands, ask: Ask) ->
 
     with pytest.raises((PhoneNotFound, CodeNotFound)):
         ask(commands, "user1", ADMIN)
+
+
+def test_an_id_that_is_no_string_is_an_error_of_the_caller(commands: Commands) -> None:
+    with pytest.raises(TypeError, match=r"^user_id must be a str, not int$"):
+        commands.change_phone(7, "+41791234567", by=ADMIN)  # type: ignore[arg-type]  # the mistake

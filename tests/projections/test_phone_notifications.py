@@ -36,7 +36,7 @@ from humanuser import (
 from humanuser.testing import AT, history
 from humanuser_adapters.event_store import MemoryEventRecorder, UserEventStore
 from humanuser_adapters.vault import AesGcmVault, Keys
-from humanuser_projections import MessageTexts, PhoneNotification, PhoneNotifier, phone_notification
+from humanuser_projections import MessageTexts, PhoneNotification, PhoneNotifier, code_expires_at, phone_notification
 
 ADMIN = By("admin", organization="org1")
 SEALED = SealedCode(crypto_type=0, algorithm="aes", key_id="key", crypted="c2VhbGVk")
@@ -280,3 +280,19 @@ def test_a_text_that_is_none_is_not_sent(world: World, vault: AesGcmVault, clock
 
     assert isinstance(outcome, Misconfigured)
     assert world.sender.sent == []
+
+
+def test_a_vault_that_is_away_is_tried_again(world: World, clock: FakeClock) -> None:
+    vault = Mock(open=Mock(side_effect=StoreUnavailable("the key service is away")))
+
+    with pytest.raises(StoreUnavailable):
+        PhoneNotifier(world.store, vault, world.sender, world.commands, clock).deliver(world.notification)
+
+    assert world.sender.sent == []
+
+
+def test_only_a_code_expires(world: World) -> None:
+    added, code = world.store.load("default", "user1")
+
+    assert code_expires_at(code) == code.created_at + timedelta(minutes=10)
+    assert code_expires_at(added) is None
