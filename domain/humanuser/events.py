@@ -72,7 +72,7 @@ class ProfileChanged(Fact):
     type = "user.human.profile.changed"
     legacy_types = ("user.profile.changed",)
 
-    preferred_language: Annotated[str | None, OmitEmpty] = None
+    preferred_language: Annotated[str | None, BeforeValidator(_none_if_empty), OmitEmpty] = None
 
 
 class PhoneChanged(Fact):
