@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from humanuser import Caller, CodeOwner, CodeVault, Event, HumanUser, NewEvents
+from humanuser import Accepted, Caller, CodeOwner, CodeVault, Event, HumanUser, NewEvents, Sms
 from humanuser.testing import AT
 from humanuser_adapters.application import Application
 from humanuser_adapters.database import Database
@@ -31,6 +31,20 @@ class FakeClock:
     def advance(self, **span: float) -> None:
         """Let time pass: ``advance(minutes=10)``."""
         self.now += timedelta(**span)
+
+
+class Sender:
+    """Accepts every SMS."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sms] = []
+
+    def send(self, sms: Sms) -> Accepted:
+        self.sent.append(sms)
+        return Accepted()
+
+    def look_up(self, _: Sms) -> None:
+        return None
 
 
 class Callers(dict[str, Caller]):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeClock, eventually
+from fakes import FakeClock, Sender, eventually
 from humanuser import (
     Accepted,
     By,
@@ -33,18 +33,6 @@ from humanuser_projections import UserPhone
 
 ADMIN = By("admin", organization="org1")
 ADDED = HumanUserAdded(user_name="ada")
-
-
-class Sender:
-    def __init__(self) -> None:
-        self.sent: list[Sms] = []
-
-    def send(self, sms: Sms) -> Accepted:
-        self.sent.append(sms)
-        return Accepted()
-
-    def look_up(self, _: Sms) -> None:
-        return None
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cluster import NoPostgres, Server, new_schema, own_server
-from fakes import eventually
-from humanuser import Accepted, By, HumanUserAdded, Sms
+from fakes import Sender, eventually
+from humanuser import By, HumanUserAdded
 from humanuser_adapters.application import Application
 from humanuser_adapters.vault import AesGcmVault
 
@@ -36,20 +36,6 @@ ADDED = HumanUserAdded(user_name="ada")
 IN_TIME = 3.0
 """Seconds within which readiness must answer, whatever the database does."""
 PATIENCE_SECONDS = 30
-
-
-class Sender:
-    """Accepts everything."""
-
-    def __init__(self) -> None:
-        self.sent: list[Sms] = []
-
-    def send(self, sms: Sms) -> Accepted:
-        self.sent.append(sms)
-        return Accepted()
-
-    def look_up(self, _: Sms) -> None:
-        return None
 
 
 @pytest.fixture(scope="module")

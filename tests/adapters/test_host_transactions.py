@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeClock, eventually
+from fakes import FakeClock, Sender, eventually
 from hosts import ON_POSTGRESQL, ON_SQLITE, Host, Opened
 from humanuser import (
-    Accepted,
     By,
     CommandIdReused,
     Commands,
@@ -20,7 +19,6 @@ from humanuser import (
     PhoneNotChanged,
     PhoneNumber,
     PhoneSet,
-    Sms,
     StoreUnavailable,
 )
 from humanuser_adapters.application import Application
@@ -32,18 +30,6 @@ from humanuser_adapters.vault import AesGcmVault
 ADMIN = By("admin", organization="org1")
 ADDED = HumanUserAdded(user_name="ada")
 PHONE, OTHER_PHONE = "+41791234567", "+41791234568"
-
-
-class Sender:
-    def __init__(self) -> None:
-        self.sent: list[Sms] = []
-
-    def send(self, sms: Sms) -> Accepted:
-        self.sent.append(sms)
-        return Accepted()
-
-    def look_up(self, _: Sms) -> None:
-        return None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 
 from cluster import NoPostgres, Server, new_schema, own_server
 from command_line import Cli
-from fakes import eventually, new_events
-from humanuser import Accepted, By, HumanUserAdded, Recorded, Sms
+from fakes import Sender, eventually, new_events
+from humanuser import By, HumanUserAdded, Recorded
 from humanuser.testing.event_store import ADDED as STORED
 from humanuser_adapters.application import Application
 from humanuser_adapters.database import Connection
@@ -34,20 +34,6 @@ PATIENCE_SECONDS = 30
 LIMIT = timedelta(seconds=0.5)
 LOCK = "SELECT pg_advisory_lock_shared('humanuser_positions'::regclass::oid::bigint::bit(32)::integer, %s)"
 """What an append holds while it stores what comes after a position; any role may take it."""
-
-
-class Sender:
-    """Accepts everything."""
-
-    def __init__(self) -> None:
-        self.sent: list[Sms] = []
-
-    def send(self, sms: Sms) -> Accepted:
-        self.sent.append(sms)
-        return Accepted()
-
-    def look_up(self, _: Sms) -> None:
-        return None
 
 
 class Exporter:
